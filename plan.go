@@ -1,0 +1,299 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// plan.go owns the vocabulary (pool, settings, plan) and the arithmetic: the formula, its bounds and when a pool is
+// due. It is pure: what it needs comes in as arguments, the clock included, and it neither logs nor reads anything.
+
+// early is how much before its time a pool is due, so that a minutely timer with some jitter keeps a rhythm of five
+// minutes instead of slipping to six.
+const early = 10 * time.Second
+
+// longest bounds reevaluate_minutes: a century is never, and every time computed with it can still be written.
+const longest = 100 * 365 * 24 * 60
+
+// pool is one worker pool as Vespene's database has it: its row, and the counts of its builds at the same moment.
+type pool struct {
+	id      int64
+	name    string
+	enabled bool
+	columns map[string]any // every column of the row: nil, bool, int64, float64, string or time.Time in UTC
+
+	queuedBuilds   int64 // builds in status QUEUED
+	queuedProjects int64 // the projects of those; builds without a project count as one together
+	running        int64 // builds in status RUNNING
+
+	// Builds that mislead the counts above, in which they are contained.
+	overdue     misleading // RUNNING for longer than their project's timeout and five minutes
+	expired     misleading // QUEUED for longer than auto_abort_minutes, or without a queued_time
+	projectless misleading // QUEUED without a project
+}
+
+// misleading is a number of builds and the age of the oldest; the age is 0 where none of them has a time.
+type misleading struct {
+	count  int64
+	oldest time.Duration
+}
+
+// settings are what a pool's columns say about its size, checked.
+type settings struct {
+	buildLatest                             bool
+	queuedWeight, runningWeight, multiplier *big.Rat
+	excess, minimum, maximum                int64
+	reevaluate                              time.Duration
+	planner, executor                       string
+	command                                 string // the template
+	variables                               map[string]any
+}
+
+// plan is a size and how it came about: (queued × queuedWeight + running × runningWeight) × multiplier + excess,
+// rounded up and held within minimum … maximum.
+type plan struct {
+	settings
+	builds     int64    // QUEUED builds
+	queued     int64    // what of them the formula counts: all, or with build_latest one per project
+	running    int64    // RUNNING builds
+	base       *big.Rat // queued × queuedWeight + running × runningWeight
+	raw        *big.Rat // base × multiplier + excess
+	size       int64
+	queuedSize int64  // queued held within minimum … maximum
+	capped     string // the bound that changed the size: "minimum", "maximum" or ""
+}
+
+// checked returns the pool's settings, or an error that names the setting and its value.
+func (p pool) checked() (settings, error) {
+	r := columnReader{columns: p.columns}
+	s := settings{
+		buildLatest:   r.boolean("build_latest"),
+		queuedWeight:  r.decimal("queued_weight"),
+		runningWeight: r.decimal("running_weight"),
+		multiplier:    r.decimal("multiplier"),
+		excess:        r.integer("excess"),
+		minimum:       r.natural("minimum"),
+		maximum:       r.integer("maximum"),
+		reevaluate:    time.Duration(min(r.natural("reevaluate_minutes"), longest)) * time.Minute,
+		planner:       r.text("planner", "stock"),
+		executor:      r.text("executor", "shell"),
+		command:       r.text("executor_command", ""),
+	}
+	var err error
+	if s.variables, err = parseVariables(p.columns["variables"]); r.err == nil {
+		r.err = err
+	}
+	switch {
+	case r.err != nil:
+		return settings{}, r.err
+	case s.minimum > s.maximum:
+		return settings{}, fmt.Errorf("minimum %d is above maximum %d", s.minimum, s.maximum)
+	case s.planner != "stock":
+		return settings{}, fmt.Errorf("planner %q is not enabled here (enabled: stock)", s.planner)
+	case s.executor != "shell":
+		return settings{}, fmt.Errorf("executor %q is not enabled here (enabled: shell)", s.executor)
+	}
+	return s, nil
+}
+
+// columnReader reads typed columns and keeps the first error.
+type columnReader struct {
+	columns map[string]any
+	err     error
+}
+
+// fail says that the value of column is not what it should be.
+func (r *columnReader) fail(column, shouldBe string) {
+	value := r.columns[column]
+	if value == nil {
+		value = "NULL"
+	}
+	if r.err == nil {
+		r.err = fmt.Errorf("%s is %v, which is not %s", column, value, shouldBe)
+	}
+}
+
+func (r *columnReader) boolean(column string) bool {
+	v, ok := r.columns[column].(bool)
+	if !ok {
+		r.fail(column, "true or false")
+	}
+	return v
+}
+
+func (r *columnReader) integer(column string) int64 {
+	v, ok := r.columns[column].(int64)
+	if !ok {
+		r.fail(column, "a whole number")
+	}
+	return v
+}
+
+func (r *columnReader) natural(column string) int64 {
+	v := r.integer(column)
+	if v < 0 {
+		r.fail(column, "zero or more")
+	}
+	return v
+}
+
+// decimal reads a floating-point setting of zero or more as its shortest decimal form, which is what its owner typed:
+// 1.1 is 11/10, not the binary fraction next to it.
+func (r *columnReader) decimal(column string) *big.Rat {
+	var f float64
+	switch v := r.columns[column].(type) {
+	case int64: // SQLite's, where a column has no type of its own
+		return r.notNegative(column, new(big.Rat).SetInt64(v))
+	case float64:
+		f = v
+	default:
+		r.fail(column, "a number")
+		return new(big.Rat)
+	}
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		r.fail(column, "a finite number")
+		return new(big.Rat)
+	}
+	d, _ := new(big.Rat).SetString(strconv.FormatFloat(f, 'g', -1, 64))
+	return r.notNegative(column, d)
+}
+
+func (r *columnReader) notNegative(column string, d *big.Rat) *big.Rat {
+	if d.Sign() < 0 {
+		r.fail(column, "zero or more")
+	}
+	return d
+}
+
+// text reads a text setting; empty and NULL mean byDefault.
+func (r *columnReader) text(column, byDefault string) string {
+	switch v := r.columns[column].(type) {
+	case nil:
+		return byDefault
+	case string:
+		if v == "" {
+			return byDefault
+		}
+		return v
+	default:
+		r.fail(column, "text")
+		return ""
+	}
+}
+
+// parseVariables parses the column variables, a JSON object; empty and NULL are an empty one.
+func parseVariables(column any) (map[string]any, error) {
+	text, _ := column.(string)
+	variables := map[string]any{}
+	if strings.TrimSpace(text) == "" {
+		return variables, nil
+	}
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&variables); err != nil {
+		return nil, fmt.Errorf("variables is not a JSON object: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, errors.New("variables is not a JSON object: there is more behind its end")
+	}
+	for name, value := range variables {
+		variables[name] = number(value)
+	}
+	return variables, nil
+}
+
+// number turns the numbers in a parsed JSON value into int64 or float64; an integer beyond those keeps its digits, as
+// a string.
+func number(value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		if f, err := v.Float64(); err == nil && strings.ContainsAny(v.String(), ".eE") {
+			return f
+		}
+		return v.String()
+	case []any:
+		for i := range v {
+			v[i] = number(v[i])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = number(v[name])
+		}
+	}
+	return value
+}
+
+// newPlan sizes a pool with the settings that its checked gave.
+func newPlan(p pool, s settings) plan {
+	result := plan{settings: s, builds: p.queuedBuilds, queued: p.queuedBuilds, running: p.running}
+	if s.buildLatest {
+		result.queued = p.queuedProjects
+	}
+	result.base = new(big.Rat).Mul(new(big.Rat).SetInt64(result.queued), s.queuedWeight)
+	result.base.Add(result.base, new(big.Rat).Mul(new(big.Rat).SetInt64(result.running), s.runningWeight))
+	result.raw = new(big.Rat).Mul(result.base, s.multiplier)
+	result.raw.Add(result.raw, new(big.Rat).SetInt64(s.excess))
+
+	result.size, result.capped = hold(ceiling(result.raw), s.minimum, s.maximum)
+	result.queuedSize, _ = hold(big.NewInt(result.queued), s.minimum, s.maximum)
+	return result
+}
+
+// hold returns n within minimum … maximum, and the name of the bound that changed it or "".
+func hold(n *big.Int, minimum, maximum int64) (int64, string) {
+	switch {
+	case n.Cmp(big.NewInt(minimum)) < 0:
+		return minimum, "minimum"
+	case n.Cmp(big.NewInt(maximum)) > 0:
+		return maximum, "maximum"
+	}
+	return n.Int64(), ""
+}
+
+// ceiling returns the least integer that is not below d.
+func ceiling(d *big.Rat) *big.Int {
+	floor, rest := new(big.Int).DivMod(d.Num(), d.Denom(), new(big.Int))
+	if rest.Sign() > 0 {
+		floor.Add(floor, big.NewInt(1))
+	}
+	return floor
+}
+
+// decimalString prints d exactly, or to 17 digits where that would take more than 40 characters.
+func decimalString(d *big.Rat) string {
+	places, _ := d.FloatPrec()
+	if s := d.FloatString(places); len(s) <= 40 {
+		return s
+	}
+	return new(big.Float).SetRat(d).Text('g', 17)
+}
+
+// due tells whether a pool last evaluated at last (zero: never) is due now when it is to be evaluated each interval.
+// clockBack says that it is due only because last lies too far ahead to be true.
+func due(last time.Time, interval time.Duration, now time.Time) (isDue, clockBack bool) {
+	switch {
+	case last.IsZero():
+		return true, false
+	case last.Sub(now) > interval:
+		return true, true
+	}
+	return now.Sub(last) >= interval-early, false
+}
+
+// nextDue is the end of the interval that began at last; zero where there was no evaluation to begin one.
+func nextDue(last time.Time, interval time.Duration) time.Time {
+	if last.IsZero() {
+		return time.Time{}
+	}
+	return last.Add(interval)
+}
