@@ -1,0 +1,475 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+)
+
+// db.go owns Vespene's database: where it is, and the one read that yields the pools with their counts. It never
+// writes, decides nothing, and lets no type of a driver out.
+
+// credentialFile has the address where nothing else gives one.
+const credentialFile = "/etc/vespene-autoscale/database"
+
+// Limits of one read; together they end it within 45 seconds.
+const (
+	connectLimit   = 10 * time.Second
+	statementLimit = 30 * time.Second // enforced by PostgreSQL, which then frees what the statement held
+	answerLimit    = statementLimit + 2*time.Second
+	closeLimit     = time.Second
+)
+
+// countColumns is how many columns poolsQuery adds behind those of worker_pools.
+const countColumns = 9
+
+// poolsQuery reads pools and counts as one snapshot, on PostgreSQL and SQLite alike; %s is the choice of pools and $1
+// the time as Unix seconds. The statuses are literals, since a partial index on them is used only then. A build whose
+// project is gone is given Vespene's default timeout of 60 minutes.
+const poolsQuery = `
+SELECT p.*,
+       coalesce(a.queued, 0), coalesce(a.queued_projects, 0), coalesce(a.running, 0),
+       coalesce(a.overdue, 0), a.overdue_age, coalesce(a.expired, 0), a.expired_age,
+       coalesce(a.projectless, 0), a.projectless_age
+FROM worker_pools p LEFT JOIN (
+    SELECT b.worker_pool_id,
+           count(*) FILTER (WHERE b.status = 'QUEUED') AS queued,
+           count(DISTINCT coalesce(b.project_id, -1)) FILTER (WHERE b.status = 'QUEUED') AS queued_projects,
+           count(*) FILTER (WHERE b.status = 'RUNNING') AS running,
+           count(*) FILTER (WHERE b.overdue) AS overdue,
+           max(b.running_age) FILTER (WHERE b.overdue) AS overdue_age,
+           count(*) FILTER (WHERE b.expired) AS expired,
+           max(b.queued_age) FILTER (WHERE b.expired) AS expired_age,
+           count(*) FILTER (WHERE b.status = 'QUEUED' AND b.project_id IS NULL) AS projectless,
+           max(b.queued_age) FILTER (WHERE b.status = 'QUEUED' AND b.project_id IS NULL) AS projectless_age
+    FROM (
+        SELECT b.worker_pool_id, b.status, b.project_id,
+               $1 - date_part('epoch', b.queued_time) AS queued_age,
+               $1 - date_part('epoch', b.start_time) AS running_age,
+               b.status = 'RUNNING'
+                   AND $1 - date_part('epoch', b.start_time) > coalesce(j.timeout, 60) * 60.0 + 300 AS overdue,
+               b.status = 'QUEUED'
+                   AND (b.queued_time IS NULL
+                        OR $1 - date_part('epoch', b.queued_time) > q.auto_abort_minutes * 60.0) AS expired
+        FROM builds b
+        JOIN worker_pools q ON q.id = b.worker_pool_id
+        LEFT JOIN projects j ON j.id = b.project_id
+        WHERE b.status IN ('QUEUED', 'RUNNING')
+    ) b
+    GROUP BY b.worker_pool_id
+) a ON a.worker_pool_id = p.id
+WHERE %s`
+
+// requiredColumns are those of worker_pools without which nothing can be planned.
+var requiredColumns = []string{"id", "name", "variables", "autoscaling_enabled", "build_latest", "excess", "executor",
+	"executor_command", "maximum", "minimum", "multiplier", "planner", "queued_weight", "reevaluate_minutes",
+	"running_weight"}
+
+// errNotVespene is what a missing table or column comes down to.
+var errNotVespene = errors.New("not a Vespene database, or one older than autoscaling")
+
+// database is an address, parsed.
+type database struct {
+	key      string // the address less user, password and options: what locks and state are kept under
+	postgres *pgx.ConnConfig
+	file     string // of a SQLite database, or with the ending .sql a script that makes one in memory
+}
+
+func init() {
+	// SQLite gets the one function of PostgreSQL's that poolsQuery needs, so that one statement serves both.
+	sqlite.MustRegisterDeterministicScalarFunction("date_part", 2, datePart)
+}
+
+// databaseAddress finds the address where --database and its variable do not give it.
+func databaseAddress(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	files := []string{credentialFile}
+	if directory := os.Getenv("CREDENTIALS_DIRECTORY"); directory != "" {
+		files = []string{filepath.Join(directory, "database"), credentialFile}
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", &failure{code: exitUsage, err: fmt.Errorf("read the database address: %w", err),
+				hint: "make the file readable for this user (its group, mode 0640), or give --database"}
+		}
+		if address := strings.TrimSpace(string(content)); address != "" {
+			return address, nil
+		}
+	}
+	for _, variable := range []string{"PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE"} {
+		if os.Getenv(variable) != "" {
+			if hostaddr := os.Getenv("PGHOSTADDR"); hostaddr != "" {
+				return "hostaddr='" + hostaddr + "'", nil // the one that pgx does not read itself
+			}
+			return "", nil
+		}
+	}
+	return "", &failure{code: exitUsage, err: errors.New("no database is given"),
+		hint: "put postgres://USER:PASSWORD@HOST/NAME into " + credentialFile + ", give it with --database, or set PGHOST"}
+}
+
+// parseDatabase parses the forms of --database. No part of a malformed address is in the error, since any part may
+// be the password.
+func parseDatabase(address string) (database, error) {
+	malformed := &failure{code: exitUsage, err: errors.New("the database address is malformed"),
+		hint: "write postgres://USER:PASSWORD@HOST:PORT/NAME with special characters percent-encoded (@ is %40), " +
+			"host=HOST dbname=NAME user=USER password=PASSWORD, or sqlite:FILE"}
+
+	if file, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		path, err := filepath.Abs(file)
+		if file == "" || err != nil {
+			return database{}, malformed
+		}
+		return database{key: "sqlite:" + path, file: path}, nil
+	}
+	scheme, rest, isURL := strings.Cut(address, "://")
+	if isURL = isURL && !strings.ContainsAny(scheme, " ='"); isURL {
+		// After an unencoded / ? or # in a password its rest would be taken for the database's name, and printed.
+		end := strings.IndexAny(rest, "/?#")
+		if scheme != "postgres" && scheme != "postgresql" || end >= 0 && strings.Contains(rest[end:], "@") {
+			return database{}, malformed
+		}
+	}
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		var file *os.PathError // of a certificate, key or service file: a path, and no secret
+		if errors.As(err, &file) {
+			return database{}, &failure{code: exitUsage, err: fmt.Errorf("the database address names a file: %w", file)}
+		}
+		return database{}, malformed
+	}
+	// hostaddr is libpq's; pgx would pass it to the server as a setting of the session.
+	if ip, ok := config.RuntimeParams["hostaddr"]; ok {
+		if net.ParseIP(ip) == nil {
+			return database{}, malformed
+		}
+		if network, _ := pgconn.NetworkAddress(config.Host, config.Port); network == "unix" {
+			separator := " host="
+			if isURL {
+				separator = "&host="
+			}
+			if config, err = pgx.ParseConfig(address + separator + ip); err != nil {
+				return database{}, malformed
+			}
+		}
+		delete(config.RuntimeParams, "hostaddr")
+		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{ip}, nil }
+	}
+	config.RuntimeParams["application_name"] = "vespene-autoscale"
+	// PgBouncer hands each transaction any of its connections, so that nothing may stay prepared on one.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+
+	hosts := []string{net.JoinHostPort(config.Host, fmt.Sprint(config.Port))}
+	for _, other := range config.Fallbacks {
+		hosts = append(hosts, net.JoinHostPort(other.Host, fmt.Sprint(other.Port)))
+	}
+	name := config.Database
+	if name == "" {
+		name = config.User // PostgreSQL's default
+	}
+	key := "postgres://" + strings.Join(slices.Compact(hosts), ",") + "/" + name
+	return database{key: key, postgres: config}, nil
+}
+
+// readPools reads the named pools, or with no names every pool with autoscaling enabled, in no particular order; now
+// is what the age of builds is reckoned from. Named pools that do not exist are not in the result.
+func (d database) readPools(ctx context.Context, names []string, now time.Time) ([]pool, error) {
+	choice := "p.autoscaling_enabled"
+	args := []any{float64(now.UnixMilli()) / 1000}
+	if len(names) > 0 {
+		places := make([]string, len(names))
+		for i, name := range names {
+			args = append(args, name)
+			places[i] = fmt.Sprintf("$%d", len(args))
+		}
+		choice = "p.name IN (" + strings.Join(places, ", ") + ")"
+	}
+	query := fmt.Sprintf(poolsQuery, choice)
+
+	read := d.readSQLite
+	if d.postgres != nil {
+		read = d.readPostgres
+	}
+	columns, rows, err := read(ctx, query, args)
+	if err != nil {
+		return nil, explain(d, err)
+	}
+	columns = columns[:len(columns)-countColumns]
+	for _, column := range requiredColumns {
+		if !slices.Contains(columns, column) {
+			return nil, explain(d, fmt.Errorf("%w: no column worker_pools.%s", errNotVespene, column))
+		}
+	}
+	var pools []pool
+	for _, row := range rows {
+		p, err := newPool(columns, row)
+		if err != nil {
+			return nil, explain(d, err)
+		}
+		pools = append(pools, p)
+	}
+	return pools, nil
+}
+
+// readPostgres runs the query in a read-only transaction of its own, all of it in one round trip.
+func (d database) readPostgres(ctx context.Context, query string, args []any) (columns []string, rows [][]any, err error) {
+	connectCtx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(connectCtx, d.postgres)
+	if err != nil {
+		return nil, nil, causeOf(connectCtx, err)
+	}
+	defer func() {
+		closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
+		defer cancel()
+		conn.Close(closeCtx) // nothing depends on how the connection ends
+	}()
+
+	ctx, cancel = context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+	defer cancel()
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN READ ONLY")
+	batch.Queue(fmt.Sprintf("SET LOCAL statement_timeout = %d", statementLimit.Milliseconds()))
+	batch.Queue(query, args...).Query(func(answer pgx.Rows) error {
+		if err := answer.Err(); err != nil {
+			return err
+		}
+		for _, field := range answer.FieldDescriptions() {
+			columns = append(columns, field.Name)
+		}
+		for answer.Next() {
+			row, err := answer.Values()
+			if err != nil {
+				return err
+			}
+			for i := range row {
+				if row[i], err = plainValue(row[i]); err != nil {
+					return fmt.Errorf("column %s: %w", columns[i], err)
+				}
+			}
+			rows = append(rows, row)
+		}
+		return answer.Err()
+	})
+	batch.Queue("COMMIT")
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, nil, causeOf(ctx, err)
+	}
+	return columns, rows, nil
+}
+
+// readSQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory.
+func (d database) readSQLite(ctx context.Context, query string, args []any) (columns []string, rows [][]any, err error) {
+	var script []byte
+	dsn := (&url.URL{Scheme: "file", Path: d.file}).String() + "?mode=ro&_busy_timeout=5000&_error_rc=1"
+	if strings.HasSuffix(d.file, ".sql") {
+		if script, err = os.ReadFile(d.file); err != nil {
+			return nil, nil, err
+		}
+		dsn = "file::memory:?_error_rc=1"
+	} else if _, err := os.Stat(d.file); err != nil {
+		return nil, nil, err // SQLite would not say that the file is missing
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+	defer cancel()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, nil, causeOf(ctx, err)
+	}
+	defer conn.Close()
+
+	if script != nil {
+		// A script is read, it does not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches.
+		const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
+		if _, err := sqlite.Limit(conn, limitAttached, 0); err != nil {
+			return nil, nil, err
+		}
+		if _, err := conn.ExecContext(ctx, string(script)); err != nil {
+			return nil, nil, causeOf(ctx, err)
+		}
+	}
+	answer, err := conn.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, nil, causeOf(ctx, err)
+	}
+	defer answer.Close()
+	types, err := answer.ColumnTypes()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range types {
+		columns = append(columns, t.Name())
+	}
+	for answer.Next() {
+		row, into := make([]any, len(types)), make([]any, len(types))
+		for i := range row {
+			into[i] = &row[i]
+		}
+		if err := answer.Scan(into...); err != nil {
+			return nil, nil, err
+		}
+		for i := range row {
+			if row[i], err = typedValue(types[i].DatabaseTypeName(), row[i]); err != nil {
+				return nil, nil, fmt.Errorf("column %s: %w", columns[i], err)
+			}
+		}
+		rows = append(rows, row)
+	}
+	return columns, rows, causeOf(ctx, answer.Err())
+}
+
+// newPool makes a pool of one row of poolsQuery.
+func newPool(columns []string, row []any) (pool, error) {
+	p := pool{columns: make(map[string]any, len(columns))}
+	for i, column := range columns {
+		p.columns[column] = row[i]
+	}
+	var isNumber, isName, isSwitch bool
+	p.id, isNumber = p.columns["id"].(int64)
+	p.name, isName = p.columns["name"].(string)
+	p.enabled, isSwitch = p.columns["autoscaling_enabled"].(bool)
+	if !isNumber || !isName || !isSwitch {
+		return pool{}, fmt.Errorf("%w: worker_pools has a row with id %v, name %v and autoscaling_enabled %v",
+			errNotVespene, p.columns["id"], p.columns["name"], p.columns["autoscaling_enabled"])
+	}
+	counts := row[len(columns):]
+	p.queuedBuilds, p.queuedProjects, p.running = counts[0].(int64), counts[1].(int64), counts[2].(int64)
+	for i, m := range []*misleading{&p.overdue, &p.expired, &p.projectless} {
+		m.count = counts[3+2*i].(int64)
+		if age, ok := counts[4+2*i].(float64); ok {
+			m.oldest = time.Duration(min(age, longest*60)) * time.Second
+		}
+	}
+	return p, nil
+}
+
+// plainValue turns what pgx made of a column into nil, bool, int64, float64, string or a time in UTC. Values of other
+// types, which no column of Vespene's has, pass as they are and cannot be printed by a template.
+func plainValue(value any) (any, error) {
+	switch v := value.(type) {
+	case int16:
+		return int64(v), nil
+	case int32:
+		return int64(v), nil
+	case float32:
+		return float64(v), nil
+	case time.Time:
+		return v.UTC(), nil
+	case driver.Valuer:
+		return v.Value()
+	}
+	return value, nil
+}
+
+// typedValue gives a value of SQLite's, which has neither booleans nor times, the type that its column declares.
+func typedValue(declared string, value any) (any, error) {
+	switch v := value.(type) {
+	case int64:
+		if strings.HasPrefix(declared, "BOOL") {
+			if v != 0 && v != 1 {
+				return nil, fmt.Errorf("%d is not a boolean", v)
+			}
+			return v == 1, nil
+		}
+	case []byte:
+		return string(v), nil
+	case time.Time:
+		return v.UTC(), nil
+	case string:
+		if strings.HasPrefix(declared, "TIMESTAMP") || strings.HasPrefix(declared, "DATETIME") {
+			return parseTime(v)
+		}
+	}
+	return value, nil
+}
+
+// datePart is PostgreSQL's date_part('epoch', time) for SQLite.
+func datePart(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+	switch v := args[1].(type) {
+	case nil:
+		return nil, nil
+	case string:
+		t, err := parseTime(v)
+		return float64(t.UnixMicro()) / 1e6, err
+	default:
+		return nil, fmt.Errorf("%v is not a time", v)
+	}
+}
+
+// parseTime reads a time as Django, SQLite and PostgreSQL write it into text; one without a zone is in UTC.
+func parseTime(s string) (time.Time, error) {
+	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07"} {
+		if t, err := time.Parse(layout, strings.Replace(s, "T", " ", 1)); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time", s)
+}
+
+var errNoAnswer = errors.New("no answer within the time limit")
+
+// causeOf says why the context ended where that is why err came about.
+func causeOf(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// explain makes of an error the sentence, the cure and the exit code that people see. No password can be in it: what
+// is quoted is the server's own message, the address less its secrets, or the network's error.
+func explain(d database, err error) error {
+	what, hint := strings.Join(strings.Fields(err.Error()), " "), ""
+	var server *pgconn.PgError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &server):
+		what = fmt.Sprintf("%s: %s (SQLSTATE %s)", server.Severity, server.Message, server.Code)
+		switch server.Code {
+		case "42P01", "42703", "3F000": // undefined table, column, schema
+			what = fmt.Sprintf("%v: %s", errNotVespene, server.Message)
+		case "28P01", "28000":
+			hint = "check the user and the password in the database address"
+		case "3D000":
+			hint = "check the name at the end of the database address"
+		case "42501":
+			hint = "as the owner of the tables: GRANT SELECT ON worker_pools, builds, projects TO " + d.postgres.User
+		case "57014":
+			hint = "without an index every build is read: CREATE INDEX CONCURRENTLY builds_active_idx ON builds " +
+				"(worker_pool_id, status) WHERE status IN ('QUEUED', 'RUNNING')"
+		}
+	case strings.Contains(what, "no such table") || strings.Contains(what, "no such column"): // SQLite has one code for all
+		what = fmt.Sprintf("%v: %s", errNotVespene, what)
+	case errors.As(err, &network):
+		what = network.Error()
+		hint = "check that PostgreSQL runs and that the host and port in the database address are right"
+	case errors.Is(err, errNoAnswer):
+		hint = "check that the database is not overloaded or locked, and that the network lets its answers through"
+	}
+	if strings.Contains(what, errNotVespene.Error()) {
+		hint = "check the name of the database; the columns come with Vespene's own migrations (manage.py migrate)"
+	}
+	return &failure{code: exitDatabase, hint: hint, err: fmt.Errorf("read %s: %s", d.key, what)}
+}

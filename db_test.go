@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// read reads pools by name; it must not fail.
+func read(t testing.TB, address string, names ...string) map[string]pool {
+	t.Helper()
+	d, err := parseDatabase(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := d.readPools(context.Background(), names, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pools := map[string]pool{}
+	for _, p := range list {
+		pools[p.name] = p
+	}
+	return pools
+}
+
+// readError reads what cannot be read, and returns the error, which must lead to exit 69.
+func readError(t testing.TB, address string) *failure {
+	t.Helper()
+	d, err := parseDatabase(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pools, err := d.readPools(context.Background(), nil, time.Now())
+	var f *failure
+	if !errors.As(err, &f) || f.code != exitDatabase || len(pools) != 0 {
+		t.Fatalf("%s: %d pools and error %v, want one that leads to exit %d", d.key, len(pools), err, exitDatabase)
+	}
+	return f
+}
+
+// TestOneStatementForBoth: the demo database gives the same pools from PostgreSQL, a SQLite script and a SQLite file.
+func TestOneStatementForBoth(t *testing.T) {
+	t.Parallel()
+	_, _, address := postgresDatabase(t, fileContent(t, "vespene.sql"))
+	fromPostgres := read(t, address)
+	fromScript := read(t, "sqlite:testdata/vespene.sql")
+	file := sqliteFile(t, fileContent(t, "vespene.sql"))
+	fromFile := read(t, "sqlite:"+file)
+	if names := slices.Sorted(maps.Keys(fromPostgres)); !slices.Equal(names, []string{"arm", "linux", "windows"}) {
+		t.Fatalf("enabled pools %v", names)
+	}
+	if !reflect.DeepEqual(fromPostgres, fromScript) || !reflect.DeepEqual(fromScript, fromFile) {
+		t.Errorf("PostgreSQL %+v\nscript %+v\nfile %+v", fromPostgres, fromScript, fromFile)
+	}
+	linux := fromPostgres["linux"]
+	if linux.queuedBuilds != 6 || linux.queuedProjects != 3 || linux.running != 2 || linux.overdue.count+linux.expired.count+
+		linux.projectless.count != 0 || linux.columns["build_latest"] != true || linux.columns["multiplier"] != 1.0 {
+		t.Errorf("linux is %+v", linux)
+	}
+	if pools := read(t, address, "legacy", "nope", "linux"); len(pools) != 2 || pools["legacy"].enabled || !pools["linux"].enabled {
+		t.Errorf("by name: %+v", pools)
+	}
+}
+
+// TestRealDatabase: the sizes that Vespene's manual gives for a real database.
+func TestRealDatabase(t *testing.T) {
+	t.Parallel()
+	_, _, address := postgresDatabase(t, fileContent(t, "vespene-real.sql"))
+	pools := read(t, address, "general", "AmazonLinux", "win-2019", "Bob's Pool", "legacy")
+	for name, want := range map[string][5]int64{ // queued builds, their projects, running, size, queued_size
+		"general":     {18, 11, 6, 17, 11},
+		"AmazonLinux": {10, 6, 4, 23, 10},
+		"win-2019":    {7, 3, 3, 8, 3},
+		"Bob's Pool":  {3, 3, 1, 5, 3},
+		"legacy":      {2, 1, 1, 2, 1},
+	} {
+		p := pools[name]
+		planned := planOf(t, p)
+		got := [5]int64{p.queuedBuilds, p.queuedProjects, p.running, planned.size, planned.queuedSize}
+		if got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if at, ok := pools["AmazonLinux"].columns["last_autoscaled"].(time.Time); !ok ||
+		!at.Equal(time.Date(2026, 11, 21, 23, 58, 0, 0, time.UTC)) || at.Location() != time.UTC {
+		t.Errorf("last_autoscaled is %v", pools["AmazonLinux"].columns["last_autoscaled"])
+	}
+	if n := pools["AmazonLinux"].projectless.count; n != 2 {
+		t.Errorf("%d builds without a project, want 2", n)
+	}
+}
+
+// TestMisleadingBuilds: which builds mislead the counts, on both databases.
+func TestMisleadingBuilds(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Second)
+	ago := func(d time.Duration) string { return "'" + now.Add(-d).Format("2006-01-02 15:04:05") + "+00'" }
+	builds := []string{
+		"1, 'RUNNING', " + ago(0) + ", " + ago(64*time.Minute) + ", 1",              // project 1 has a timeout of 60
+		"2, 'RUNNING', " + ago(0) + ", " + ago(66*time.Minute) + ", 1",              // overdue
+		"3, 'RUNNING', " + ago(0) + ", " + ago(66*time.Minute) + ", 2",              // project 2 has one of 120
+		"4, 'RUNNING', " + ago(0) + ", " + ago(3*time.Hour) + ", 2",                 // overdue
+		"5, 'RUNNING', " + ago(0) + ", " + ago(2*time.Hour) + ", NULL",              // overdue by Vespene's default
+		"6, 'RUNNING', " + ago(0) + ", NULL, 1",                                     // its age is unknown
+		"7, 'QUEUED', " + ago(23*time.Hour) + ", NULL, 1",                           // auto_abort_minutes is 1440
+		"8, 'QUEUED', " + ago(25*time.Hour) + ", NULL, 1",                           // expired
+		"9, 'QUEUED', NULL, NULL, 1",                                                // expired
+		"10, 'QUEUED', " + ago(time.Hour) + ", NULL, NULL",                          // without a project
+		"11, 'QUEUED', " + ago(26*time.Hour) + ", NULL, NULL",                       // expired, and without a project
+		"12, 'ORPHANED', " + ago(99*time.Hour) + ", NULL, NULL",                     // over
+		"13, 'SUCCESS', " + ago(99*time.Hour) + ", " + ago(99*time.Hour) + ", NULL", // over
+	}
+	sql := []string{fileContent(t, "schema.sql"),
+		"INSERT INTO worker_pools (id, name) VALUES (1, 'web'), (2, 'idle')",
+		"INSERT INTO projects (id, timeout) VALUES (1, 60), (2, 120)"}
+	for _, build := range builds {
+		sql = append(sql, "INSERT INTO builds (id, status, queued_time, start_time, project_id, worker_pool_id) VALUES ("+build+", 1)")
+	}
+	_, _, address := postgresDatabase(t, sql...)
+	for _, address := range []string{address, "sqlite:" + sqliteFile(t, strings.Join(sql, ";\n"))} {
+		d, err := parseDatabase(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pools, err := d.readPools(context.Background(), []string{"web", "idle"}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(pools, func(a, b pool) int { return strings.Compare(a.name, b.name) })
+		idle, web := pools[0], pools[1]
+		if idle.queuedBuilds != 0 || idle.overdue != (misleading{}) {
+			t.Errorf("%s: idle is %+v", d.key, idle)
+		}
+		if web.queuedBuilds != 5 || web.queuedProjects != 2 || web.running != 6 {
+			t.Errorf("%s: %d queued of %d projects, %d running; want 5, 2, 6", d.key, web.queuedBuilds, web.queuedProjects, web.running)
+		}
+		for what, m := range map[string][2]misleading{
+			"overdue":     {web.overdue, {3, 3 * time.Hour}},
+			"expired":     {web.expired, {3, 26 * time.Hour}},
+			"projectless": {web.projectless, {2, 26 * time.Hour}},
+		} {
+			if m[0] != m[1] {
+				t.Errorf("%s: %s are %+v, want %+v", d.key, what, m[0], m[1])
+			}
+		}
+		for i, want := range []string{
+			"3 builds (the oldest for 3h0m0s) RUNNING for longer than their project's timeout",
+			"3 builds (the oldest for 26h0m0s) QUEUED for longer than auto_abort_minutes or without a queued_time",
+			"2 builds (the oldest for 26h0m0s) QUEUED without a project",
+		} {
+			if warnings := misled(web); len(warnings) != 3 || !strings.Contains(warnings[i], want) {
+				t.Errorf("warnings %q, want %q", warnings, want)
+			}
+		}
+	}
+}
+
+// TestNotANumberOfWorkers: what only PostgreSQL can hold reaches the planner as it is.
+func TestNotANumberOfWorkers(t *testing.T) {
+	t.Parallel()
+	_, _, address := postgresDatabase(t, fileContent(t, "schema.sql"),
+		"INSERT INTO worker_pools (id, name, multiplier) VALUES (1, 'web', 'NaN'), (2, 'api', 'Infinity')")
+	for name, p := range read(t, address) {
+		if _, err := p.checked(); err == nil || !strings.Contains(err.Error(), "multiplier is") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestDatabaseErrors(t *testing.T) {
+	t.Parallel()
+	schema := fileContent(t, "schema.sql")
+	c, name, empty := postgresDatabase(t)
+	_, _, old := postgresDatabase(t, schema, "ALTER TABLE worker_pools DROP COLUMN multiplier")
+	_, _, older := postgresDatabase(t, schema, "ALTER TABLE worker_pools DROP COLUMN autoscaling_enabled")
+	_, guarded, _ := postgresDatabase(t, schema)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	text := filepath.Join(t.TempDir(), "text.db")
+	if err := os.WriteFile(text, []byte(strings.Repeat("no database ", 200)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	attaching := filepath.Join(t.TempDir(), "attach.sql")
+	if err := os.WriteFile(attaching, []byte("ATTACH '"+text+".other' AS other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ address, want, hint string }{
+		{empty, "not a Vespene database, or one older than autoscaling", "check the name"},
+		{old, "not a Vespene database, or one older than autoscaling: no column worker_pools.multiplier", "manage.py migrate"},
+		{older, "not a Vespene database, or one older than autoscaling", "manage.py migrate"},
+		{c.address("nope"), `database "nope" does not exist`, "check the name"},
+		{fmt.Sprintf("postgres://secretive:WRONG-word@127.0.0.1:%d/%s", c.port, name), "password authentication failed", "check the user and the password"},
+		{fmt.Sprintf("postgres://secretive:sEcret-Word@127.0.0.1:%d/%s", c.port, guarded), "permission denied for table",
+			"GRANT SELECT ON worker_pools, builds, projects TO secretive"},
+		{"postgres://u:sEcret-Word@127.0.0.1:1/vespene", "connection refused", "check that PostgreSQL runs"},
+		{"host=127.0.0.1 port=1 user=u password=sEcret-Word dbname=vespene", "connection refused", "check that PostgreSQL runs"},
+		{"postgres://u:sEcret-Word@" + silent.Addr().String() + "/vespene", "no answer within the time limit", "check that the database"},
+		{"sqlite:" + filepath.Join(t.TempDir(), "nope.db"), "no such file", ""},
+		{"sqlite:" + filepath.Join(t.TempDir(), "nope.sql"), "no such file", ""},
+		{"sqlite:" + text, "not a database", ""},
+		{"sqlite:" + sqliteFile(t, "CREATE TABLE x (y)"), "not a Vespene database", "check the name"},
+		{"sqlite:" + attaching, "too many attached databases", ""},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			t.Parallel()
+			f := readError(t, test.address)
+			if !strings.Contains(f.Error(), test.want) || !strings.Contains(f.hint, test.hint) || strings.Contains(f.Error(), "\n") {
+				t.Errorf("error %q, hint %q; want %q, %q", f, f.hint, test.want, test.hint)
+			}
+			if all := strings.ToLower(f.Error() + f.hint); strings.Contains(all, "secret-word") || strings.Contains(all, "wrong-word") {
+				t.Errorf("the password is in %q, hint %q", f, f.hint)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if _, err := os.Stat(text + ".other"); err == nil {
+			t.Error("the script attached, and made, another database")
+		}
+	})
+}
+
+// TestStatementTimeout: PostgreSQL itself ends a read that waits, here for a lock, and the run ends within 45 seconds.
+func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
+	c, name, address := postgresDatabase(t, fileContent(t, "schema.sql"))
+	blocker := c.connect(t, name)
+	defer blocker.Close(context.Background())
+	if _, err := blocker.Exec(context.Background(), "BEGIN; LOCK TABLE builds"); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	r := vespene(t, "--database", address, "--state", newState(t))
+	if took := time.Since(begun); r.code != exitDatabase || took > 45*time.Second || took < statementLimit ||
+		!strings.Contains(r.stderr, "statement timeout") || !strings.Contains(r.stderr, "CREATE INDEX CONCURRENTLY") || r.stdout != "" {
+		t.Errorf("after %v: exit %d, %q, %q", took, r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestReadOnly: the read is one that PostgreSQL would not let write, and leaves nothing open.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	_, _, address := postgresDatabase(t, fileContent(t, "schema.sql"), `
+		CREATE FUNCTION meddle() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN DELETE FROM projects; RETURN true; END $$;
+		ALTER TABLE worker_pools RENAME TO pools;
+		CREATE VIEW worker_pools AS SELECT * FROM pools WHERE meddle();
+		INSERT INTO pools (id, name) VALUES (1, 'web')`)
+	if f := readError(t, address); !strings.Contains(f.Error(), "read-only transaction") {
+		t.Errorf("error %q, want PostgreSQL to refuse to write", f)
+	}
+}
+
+func TestParseDatabase(t *testing.T) {
+	t.Setenv("PGPASSWORD", "")
+	working, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, key := range map[string]string{
+		"postgres://user:secret@db.example.com/vespene?sslmode=disable":  "postgres://db.example.com:5432/vespene",
+		"postgresql://user@db.example.com:6432/vespene":                  "postgres://db.example.com:6432/vespene",
+		"host=db.example.com dbname=vespene user=u password='a b://c@d'": "postgres://db.example.com:5432/vespene",
+		"postgres://u:a%40b%2Fc@h/d":                                     "postgres://h:5432/d",
+		"postgres://u@h1:1,h2:2/d?sslmode=prefer":                        "postgres://h1:1,h2:2/d",
+		"postgres://u@h": "postgres://h:5432/u",
+		"host=h hostaddr=127.0.0.1 user=u dbname=d": "postgres://h:5432/d",
+		"hostaddr=127.0.0.1 user=u dbname=d":        "postgres://127.0.0.1:5432/d",
+		"postgres:///d?hostaddr=127.0.0.1":          "postgres://127.0.0.1:5432/d",
+		"sqlite:testdata/vespene.sql":               "sqlite:" + filepath.Join(working, "testdata/vespene.sql"),
+		"sqlite:/var/../var/a?b#c.db":               "sqlite:/var/a?b#c.db",
+	} {
+		d, err := parseDatabase(address)
+		if err != nil || d.key != key {
+			t.Errorf("%s: key %q, %v; want %q", address, d.key, err, key)
+		}
+		if d.postgres != nil && (len(d.postgres.RuntimeParams) != 1 || d.postgres.RuntimeParams["application_name"] != "vespene-autoscale") {
+			t.Errorf("%s: startup parameters %v", address, d.postgres.RuntimeParams)
+		}
+	}
+	for _, address := range []string{
+		"sEcret", "sqlite:", "mysql://u:sEcret@h/d", "mysql://u:sEcret@h/d?a=b", "postgres://u:sEcret", "postgres://u:12/sEcret@h/d",
+		"postgres://u:12?sEcret@h/d", "postgres://u:12#sEcret@h/d", "postgres://u:sEc/ret@h/d", "postgres://u:sEcret@h:port/d",
+		"host=h password=sE cret", "hostaddr=sEcret host=h", "postgres://u:sEcret@h/d?sslmode=nope", "postgres://u:sE%zzcret@h/d",
+		"Postgres://u:sEcret@h/d",
+	} {
+		d, err := parseDatabase(address)
+		var f *failure
+		if !errors.As(err, &f) || f.code != exitUsage || strings.Contains(strings.ToLower(f.Error()+f.hint), "ecret") {
+			t.Errorf("%s: %+v, error %v; want one that leads to exit %d and names no part", address, d, err, exitUsage)
+		}
+	}
+	_, err = parseDatabase("postgres://u:sEcret@h/d?sslmode=verify-full&sslrootcert=/nope/ca.pem")
+	if err == nil || !strings.Contains(err.Error(), "/nope/ca.pem") || strings.Contains(err.Error(), "sEcret") {
+		t.Errorf("a certificate that is not there: %v", err)
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	want := time.Date(2026, 11, 22, 10, 0, 0, 250e6, time.UTC)
+	for _, s := range []string{"2026-11-22 10:00:00.25", "2026-11-22T10:00:00.25Z", "2026-11-22 11:00:00.250000+01:00", "2026-11-22 11:00:00.25+01"} {
+		if got, err := parseTime(s); err != nil || !got.Equal(want) {
+			t.Errorf("%s is %v, %v; want %v", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "yesterday", "2026-11-22", "1763805600"} {
+		if got, err := parseTime(s); err == nil {
+			t.Errorf("%q is %v, want an error", s, got)
+		}
+	}
+}
+
+// sqliteFile makes a SQLite database of the SQL and returns its path.
+func sqliteFile(t testing.TB, sql string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "database.db")
+	execSQLite(t, path, sql)
+	return path
+}
