@@ -1,0 +1,435 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+// state.go owns what this host remembers: the SQLite file with one row per evaluation, claimed before its command
+// starts and completed after, and the lock of each pool beside it. When a pool is due is for others to say, and no
+// transaction is open while a command runs.
+
+// applicationID marks a SQLite file as ours (PRAGMA application_id); schemaVersion is its user_version.
+const (
+	applicationID = 0x76736361 // "vsca"
+	schemaVersion = 1
+)
+
+// Evaluations are kept for so long; so many of the older ones go in one run.
+const (
+	keepFor   = 90 * 24 * time.Hour
+	pruneMost = 1000
+)
+
+// heldTooLong is how far past its evaluation's limit a lock is held by something that hangs.
+const heldTooLong = time.Minute
+
+// systemUser is whom the service runs as.
+const systemUser = "vespene-autoscale"
+
+// schema: times are Unix milliseconds. A row whose ended is NULL belongs to a run that goes on or was killed.
+const schema = `
+CREATE TABLE evaluations (
+    id          INTEGER PRIMARY KEY,
+    database    TEXT NOT NULL,
+    pool_id     INTEGER NOT NULL,
+    pool        TEXT NOT NULL,
+    started     INTEGER NOT NULL,
+    deadline    INTEGER NOT NULL, -- by when its command was to be over
+    forced      INTEGER NOT NULL,
+    queued      INTEGER NOT NULL,
+    running     INTEGER NOT NULL,
+    size        INTEGER NOT NULL,
+    queued_size INTEGER NOT NULL,
+    ended       INTEGER,
+    outcome     TEXT,             -- scaled, failed or interrupted
+    exit_code   INTEGER,
+    error       TEXT,
+    output      TEXT              -- the end of what the command printed
+);
+CREATE INDEX evaluations_of_pool ON evaluations (database, pool_id);
+CREATE INDEX evaluations_scaled ON evaluations (database, pool_id) WHERE outcome = 'scaled';
+CREATE INDEX evaluations_open ON evaluations (database, pool_id) WHERE ended IS NULL;
+CREATE INDEX evaluations_started ON evaluations (started);`
+
+// state is the open state file. One of a dry run cannot write.
+type state struct {
+	db   *sql.DB
+	path string
+	file os.FileInfo // what was opened, to notice when it has been removed since
+}
+
+// poolKey names a pool of a database; rows and locks are kept under it.
+type poolKey struct {
+	database string
+	id       int64
+}
+
+// past is what the state knows of a pool.
+type past struct {
+	last         time.Time // what the next interval is counted from; zero: never evaluated
+	previousSize *int64    // the size of the last evaluation that ended scaled
+	open         []openRow // evaluations without an outcome: going on, or killed
+}
+
+// openRow is an evaluation without an outcome.
+type openRow struct {
+	id                int64
+	started, deadline time.Time
+}
+
+// claim is what is known of an evaluation before its command starts.
+type claim struct {
+	pool              string
+	started, deadline time.Time
+	forced            bool
+	queued, running   int64
+	size, queuedSize  int64
+}
+
+// outcome is how an evaluation ended; exitCode is nil where no command ended.
+type outcome struct {
+	ended    time.Time
+	outcome  string
+	exitCode *int
+	err      string
+	output   string
+}
+
+// statePath is the state file: the given one, or the default for this user. It is an error for root to use another
+// user's, since files of root's would stop that user's next run.
+func statePath(given string) (string, error) {
+	path := given
+	if path == "" {
+		directory, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+		me, err := user.Current()
+		switch {
+		case directory != "":
+		case os.Geteuid() == 0 || err == nil && me.Username == systemUser:
+			directory = "/var/lib/vespene-autoscale"
+		default:
+			base := os.Getenv("XDG_STATE_HOME")
+			if home := os.Getenv("HOME"); !filepath.IsAbs(base) && home != "" {
+				base = filepath.Join(home, ".local/state")
+			}
+			if !filepath.IsAbs(base) {
+				return "", &failure{code: exitUsage, err: errors.New("there is no place for the state: HOME is not set"),
+					hint: "name a file with --state"}
+			}
+			directory = filepath.Join(base, "vespene-autoscale")
+		}
+		path = filepath.Join(directory, "state.db")
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err == nil && os.Geteuid() == 0 {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
+			name := fmt.Sprintf("'#%d'", stat.Uid)
+			if owner, err := user.LookupId(fmt.Sprint(stat.Uid)); err == nil {
+				name = owner.Username
+			}
+			return "", &failure{code: exitUsage,
+				err:  fmt.Errorf("%s belongs to the user %s, whose next runs files of root's would stop", filepath.Dir(path), name),
+				hint: "sudo -u " + name + " vespene-autoscale …"}
+		}
+	}
+	return path, nil
+}
+
+// openState opens the state file, making it and its directory where they are missing.
+func openState(ctx context.Context, path string) (*state, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, stateFailure(path, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, stateFailure(path, err)
+	}
+	// Opened here first, since SQLite would fall back to reading what it may not write, and give a new file other
+	// rights; closed before SQLite opens it, since closing later would drop SQLite's own locks on it.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, stateFailure(path, err)
+	}
+	info, err := file.Stat()
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, stateFailure(path, err)
+	}
+	return openSQLite(ctx, path, "mode=rw&_txlock=immediate", info)
+}
+
+// readState opens the state file for reading only, whatever a killed run left beside it; nil where there is none.
+func readState(ctx context.Context, path string) (*state, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, stateFailure(path, err)
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil, nil
+	} else if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a file") // SQLite would call this a disk error
+	}
+	if err != nil {
+		return nil, stateFailure(path, err)
+	}
+	options := "mode=ro"
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		options += "&immutable=1" // nobody writes, and SQLite need not make the files in which readers meet writers
+	}
+	return openSQLite(ctx, path, options, info)
+}
+
+// openSQLite opens the file at path and sees that it is a state file of ours; an empty one becomes one.
+func openSQLite(ctx context.Context, path, options string, info os.FileInfo) (*state, error) {
+	dsn := (&url.URL{Scheme: "file", Path: path}).String() + "?_busy_timeout=10000&_error_rc=1&" + options
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, stateFailure(path, err)
+	}
+	db.SetMaxOpenConns(1)
+	s := &state{db: db, path: path, file: info}
+	if err := s.recognise(ctx); err != nil {
+		db.Close()
+		return nil, stateFailure(path, err)
+	}
+	return s, nil
+}
+
+// recognise checks what kind of SQLite file this is, before anything is written to it.
+func (s *state) recognise(ctx context.Context) error {
+	var application, version, tables int
+	row := s.db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
+		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`)
+	if err := row.Scan(&application, &version, &tables); err != nil {
+		return err
+	}
+	switch {
+	case application == applicationID && version == schemaVersion:
+		return nil
+	case application == applicationID && version > schemaVersion:
+		return fmt.Errorf("it was written by a newer version of this program (schema %d, this one knows %d): "+
+			"run that version", version, schemaVersion)
+	case application != 0 || version != 0 || tables != 0:
+		return errors.New("it is a SQLite database of something else: name another file with --state")
+	}
+	return s.create(ctx)
+}
+
+// create makes the tables in an empty file. Several first runs may do so at once: one does, the others find it done.
+func (s *state) create(ctx context.Context) error {
+	if _, err := s.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
+		return err
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var tables int
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil || tables > 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;%s",
+		applicationID, schemaVersion, schema))
+	if err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (s *state) close() error { return s.db.Close() }
+
+// past returns what is known of a pool: what its last evaluation, its last that scaled, and the open ones say.
+func (s *state) past(ctx context.Context, key poolKey) (past, error) {
+	rows, err := s.db.QueryContext(ctx, `
+		SELECT id, started, deadline, size, ended, coalesce(outcome, '') FROM evaluations
+		WHERE id = (SELECT id FROM evaluations WHERE database = $1 AND pool_id = $2 AND ended IS NOT NULL
+		            ORDER BY id DESC LIMIT 1)
+		   OR id = (SELECT id FROM evaluations WHERE database = $1 AND pool_id = $2 AND outcome = 'scaled'
+		            ORDER BY id DESC LIMIT 1)
+		   OR database = $1 AND pool_id = $2 AND ended IS NULL
+		ORDER BY id`, key.database, key.id)
+	if err != nil {
+		return past{}, stateFailure(s.path, err)
+	}
+	defer rows.Close()
+	var known past
+	for rows.Next() {
+		var id, started, deadline, size int64
+		var ended sql.NullInt64
+		var how string
+		if err := rows.Scan(&id, &started, &deadline, &size, &ended, &how); err != nil {
+			return past{}, stateFailure(s.path, err)
+		}
+		switch {
+		case !ended.Valid:
+			known.open = append(known.open, openRow{id, time.UnixMilli(started), time.UnixMilli(deadline)})
+		case how == scaled:
+			known.last, known.previousSize = time.UnixMilli(started), &size
+		default:
+			known.last = time.UnixMilli(ended.Int64) // what it did until then is unknown
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return past{}, stateFailure(s.path, err)
+	}
+	return known, nil
+}
+
+// claim records that an evaluation begins, and returns its id; when it returns, the row is on the disk.
+func (s *state) claim(ctx context.Context, key poolKey, c claim) (id int64, err error) {
+	result, err := s.db.ExecContext(ctx, `INSERT INTO evaluations
+		(database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		key.database, key.id, c.pool, c.started.UnixMilli(), c.deadline.UnixMilli(), c.forced,
+		c.queued, c.running, c.size, c.queuedSize)
+	if err != nil {
+		return 0, stateFailure(s.path, err)
+	}
+	id, err = result.LastInsertId()
+	if err != nil {
+		return 0, stateFailure(s.path, err)
+	}
+	return id, nil
+}
+
+// complete records how the evaluation with that id ended.
+func (s *state) complete(ctx context.Context, id int64, o outcome) error {
+	// SQLite would write on into a file that has no name any more.
+	if now, err := os.Stat(s.path); err != nil {
+		return stateFailure(s.path, err)
+	} else if !os.SameFile(now, s.file) {
+		return stateFailure(s.path, errors.New("it was replaced by another file while the command ran"))
+	}
+	result, err := s.db.ExecContext(ctx, `UPDATE evaluations
+		SET ended = ?, outcome = ?, exit_code = ?, error = nullif(?, ''), output = ? WHERE id = ? AND ended IS NULL`,
+		o.ended.UnixMilli(), o.outcome, o.exitCode, o.err, o.output, id)
+	if err != nil {
+		return stateFailure(s.path, err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		return stateFailure(s.path, fmt.Errorf("evaluation %d is not there, or has an outcome already", id))
+	}
+	return nil
+}
+
+// prune removes evaluations that are older than keepFor, but never the last of a pool nor its last that scaled, which
+// the next run needs.
+func (s *state) prune(ctx context.Context, now time.Time) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM evaluations WHERE id IN (
+		SELECT old.id FROM evaluations old
+		WHERE old.started < ? AND old.ended IS NOT NULL AND EXISTS (
+			SELECT 1 FROM evaluations later WHERE later.database = old.database AND later.pool_id = old.pool_id
+			AND later.outcome = 'scaled' AND later.id > old.id)
+		ORDER BY old.started LIMIT ?)`, now.Add(-keepFor).UnixMilli(), pruneMost)
+	if err != nil {
+		return stateFailure(s.path, err)
+	}
+	return nil
+}
+
+// errBusy says that another run, or a command that outlived its run, holds the lock.
+var errBusy = errors.New("busy")
+
+// lock takes the pool's lock, which the kernel frees when the last process that has the file open ends or one of them
+// unlocks it. It does not wait: an error that is errBusy where another holds it. The file is for the command to inherit.
+func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
+	path := s.lockPath(key)
+	for {
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, stateFailure(path, err)
+		}
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			var opened, named os.FileInfo
+			if opened, err = file.Stat(); err == nil {
+				if named, err = os.Stat(path); err == nil && os.SameFile(opened, named) {
+					return file, nil
+				}
+			}
+		}
+		file.Close()
+		switch {
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return nil, s.blocked(key, known, now)
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return nil, stateFailure(path, err)
+		}
+		// The file was removed or replaced between opening and locking it: the name has another lock now.
+	}
+}
+
+// blocked is the error of a pool whose lock another holds.
+func (s *state) blocked(key poolKey, known past, now time.Time) error {
+	holders := strings.Join(s.holders(key), ", ")
+	f := &failure{code: exitBusy, err: fmt.Errorf("another run holds this pool's lock (%w): %s", errBusy, holders),
+		hint: "nothing was run; the next run tries again"}
+	for _, open := range known.open {
+		if now.Sub(open.deadline) > heldTooLong {
+			f.code, f.hint = exitState, "see what these processes wait for, and end them"
+			f.err = fmt.Errorf("this pool's lock is held since %s, though its command was to end by %s (%w): %s",
+				open.started.Format(time.DateTime), open.deadline.Format(time.DateTime), errBusy, holders)
+		}
+	}
+	return f
+}
+
+// unlock frees a lock for everybody, also where a daemon that the command left behind has the file open still.
+func unlock(file *os.File) error {
+	return errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
+}
+
+func (s *state) lockPath(key poolKey) string {
+	hash := sha256.Sum256([]byte(key.database + "\x00" + strconv.FormatInt(key.id, 10)))
+	return filepath.Join(filepath.Dir(s.path), fmt.Sprintf("%x.lock", hash[:12]))
+}
+
+// holders names the processes that have the pool's lock open, as far as this user may see them: "123 (terraform)".
+func (s *state) holders(key poolKey) []string {
+	lock, err := os.Stat(s.lockPath(key))
+	if err != nil {
+		return nil
+	}
+	var holders []string
+	descriptors, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, descriptor := range descriptors {
+		file, err := os.Stat(descriptor)
+		if err != nil || !os.SameFile(file, lock) {
+			continue
+		}
+		pid := strings.Split(descriptor, "/")[2]
+		name, _ := os.ReadFile("/proc/" + pid + "/comm")
+		holders = append(holders, fmt.Sprintf("%s (%s)", pid, strings.TrimSpace(string(name))))
+	}
+	return slices.Compact(holders) // a process may have it open more than once
+}
+
+// stateFailure is an error of the state file or a lock at path with what to do about it.
+func stateFailure(path string, err error) error {
+	f := &failure{code: exitState, err: fmt.Errorf("state %s: %w", path, err)}
+	what := err.Error()
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), strings.Contains(what, "readonly"):
+		f.hint = "make the file and its directory writable for the user of this run, or name another file with --state"
+	case strings.Contains(what, "malformed"), strings.Contains(what, "not a database"):
+		f.hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
+	case errors.Is(err, syscall.ENOSPC), strings.Contains(what, "full"):
+		f.hint = "make room on its file system"
+	}
+	return f
+}

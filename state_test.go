@@ -1,0 +1,572 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// openSQLiteFile opens a SQLite file for a test to look at or to change.
+func openSQLiteFile(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path}).String()+"?_busy_timeout=10000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// execSQLite runs SQL on a SQLite file, which it makes where it is missing.
+func execSQLite(t testing.TB, path, statements string, args ...any) {
+	t.Helper()
+	db := openSQLiteFile(t, path)
+	defer db.Close()
+	if _, err := db.Exec(statements, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// evaluation is a row of the state.
+type evaluation struct {
+	outcome, output string
+	exitCode, size  int64
+	started         int64 // Unix milliseconds
+	ended           bool
+}
+
+// evaluations reads the rows of a state file, in their order.
+func evaluations(t testing.TB, path string) []evaluation {
+	t.Helper()
+	db := openSQLiteFile(t, path)
+	defer db.Close()
+	rows, err := db.Query(`SELECT coalesce(outcome, ''), coalesce(output, ''), coalesce(exit_code, -1), size, started,
+		ended IS NOT NULL FROM evaluations ORDER BY id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var all []evaluation
+	for rows.Next() {
+		var e evaluation
+		if err := rows.Scan(&e.outcome, &e.output, &e.exitCode, &e.size, &e.started, &e.ended); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// age makes all that a state file remembers older.
+func age(t testing.TB, path string, by time.Duration) {
+	t.Helper()
+	execSQLite(t, path, "UPDATE evaluations SET started = started - $1, ended = ended - $1, deadline = deadline - $1", by.Milliseconds())
+}
+
+// TestSimulatedDay: the program, run at 1,440 whole minutes of a day give or take two seconds, evaluates a pool with
+// reevaluate_minutes 5 exactly 288 times.
+func TestSimulatedDay(t *testing.T) {
+	t.Parallel()
+	database, state := onePool(t, "true"), newState(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	var aged time.Duration // so far; simulated time is real time and this
+	begun := time.Now()
+	for minute := range 1440 {
+		tick := time.Duration(minute)*time.Minute + time.Duration(random.IntN(4001)-2000)*time.Millisecond
+		if minute > 0 {
+			by := tick - time.Since(begun) - aged
+			age(t, state, by)
+			aged += by
+		}
+		r := vespene(t, "--database", database, "--state", state)
+		if r.code != 0 || strings.Contains(r.stdout, "not-due") != (r.stderr == "") {
+			t.Fatalf("minute %d: exit %d, %q, %q", minute, r.code, r.stdout, r.stderr)
+		}
+	}
+	if n := len(evaluations(t, state)); n != 288 {
+		t.Errorf("%d evaluations, want 288", n)
+	}
+}
+
+// TestAfterFailure: what ended badly is due again reevaluate_minutes after its end, not before.
+func TestAfterFailure(t *testing.T) {
+	t.Parallel()
+	database, state := onePool(t, "sleep 3; false"), newState(t)
+	run := func() string {
+		r := vespene(t, "--database", database, "--state", state, "--output", "json")
+		return fmt.Sprint(r.records(t)[0]["outcome"])
+	}
+	if got := run(); got != failed {
+		t.Fatal(got)
+	}
+	age(t, state, 4*time.Minute+48*time.Second) // its start is 291 seconds ago and more, its end less than 290
+	if got := run(); got != notDue {
+		t.Errorf("4m48s after the end: %s, want %s", got, notDue)
+	}
+	age(t, state, 3*time.Second)
+	if got := run(); got != failed {
+		t.Errorf("4m51s after the end: %s, want %s", got, failed)
+	}
+}
+
+// TestKilled kills the program at any moment of 200 runs: the state opens afterwards, no command ran without its row,
+// and none twice at once.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	directory, state := t.TempDir(), newState(t)
+	database := onePool(t, "cd "+directory+"; mkdir running || echo twice >> log; echo begun >> log; sleep 0.05; rmdir running")
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		cmd, _, _ := program(t, "--database", database, "--state", state, "--force")
+		cmd.Stdout, cmd.Stderr = nil, nil
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		killed := time.AfterFunc(time.Duration(random.IntN(120_000))*time.Microsecond, func() { cmd.Process.Kill() })
+		code := exitOf(t, cmd.Wait())
+		killed.Stop()
+		if code != 0 && code != exitBusy && code != -int(syscall.SIGKILL) {
+			t.Fatalf("exit %d", code)
+		}
+		db := openSQLiteFile(t, state)
+		var check string
+		err := db.QueryRow("PRAGMA integrity_check").Scan(&check)
+		db.Close()
+		if err != nil || check != "ok" {
+			t.Fatalf("the state: %q, %v", check, err)
+		}
+		log, err := os.ReadFile(filepath.Join(directory, "log"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		begun, rows := bytes.Count(log, []byte("begun")), 0
+		if begun > 0 {
+			rows = len(evaluations(t, state))
+		}
+		if begun > rows || bytes.Contains(log, []byte("twice")) {
+			t.Fatalf("%d commands, %d rows, log\n%s", begun, rows, log)
+		}
+	}
+	waitFor(t, func() bool { _, err := os.Stat(filepath.Join(directory, "running")); return err != nil })
+	time.Sleep(100 * time.Millisecond) // for the last orphan's shell to end
+	r := vespene(t, "--database", database, "--state", state, "--force")
+	all := evaluations(t, state)
+	outcomes := map[string]int{}
+	for _, e := range all {
+		outcomes[e.outcome]++
+		if !e.ended {
+			t.Errorf("%+v is open still", e)
+		}
+	}
+	t.Logf("%d evaluations: %v", len(all), outcomes)
+	if r.code != 0 || outcomes[scaled] < 10 || outcomes[interrupted] < 10 {
+		t.Errorf("exit %d, %v: the kills did not hit what they were to", r.code, outcomes)
+	}
+}
+
+// TestOrphan: while a command lives whose run was killed, another run is busy, by force or not; then the row is completed
+// as interrupted, with a warning, and the interval begins.
+func TestOrphan(t *testing.T) {
+	t.Parallel()
+	directory, state := t.TempDir(), newState(t)
+	orphan := filepath.Join(directory, "orphan")
+	database := onePool(t, "saver "+orphan+" 0s")
+	cmd, _, _ := program(t, "--database", database, "--state", state)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { content, _ := os.ReadFile(orphan); return bytes.HasSuffix(content, []byte("\n")) })
+	cmd.Process.Kill()
+	cmd.Wait()
+	for _, force := range [][]string{nil, {"--force"}} {
+		r := vespene(t, append(force, "--database", database, "--state", state)...)
+		if r.code != exitBusy || !strings.Contains(r.stdout, "web: busy") || !strings.Contains(r.stderr, "(saver)") ||
+			!strings.Contains(r.stderr, "level=WARN") {
+			t.Fatalf("%v: exit %d, %s%s", force, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := vespene(t, "--database", database, "--state", state, "--dry-run", "--output", "json"); r.code != 0 ||
+		r.records(t)[0]["outcome"] != dryRun || r.records(t)[0]["due"] != false {
+		t.Errorf("dry run: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	// Past its limit by a minute, the lock is held by something that hangs.
+	age(t, state, 31*time.Minute+time.Second)
+	r := vespene(t, "--database", database, "--state", state)
+	if r.code != exitState || !strings.Contains(r.stdout, "web: busy") || !strings.Contains(r.stderr, "though its command was to end by") ||
+		!strings.Contains(r.stderr, "(saver)") || !strings.Contains(r.stderr, "level=ERROR") {
+		t.Errorf("past the limit: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+
+	pid := strings.TrimSpace(string(contentOf(t, orphan)))
+	if output, err := exec.Command("kill", "-INT", pid).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	waitFor(t, func() bool { return strings.Contains(string(contentOf(t, orphan)), "saved") })
+	time.Sleep(50 * time.Millisecond)
+	r = vespene(t, "--database", database, "--state", state)
+	if r.code != 0 || !strings.Contains(r.stdout, "web: not-due\n  due      at ") || !strings.Contains(r.stdout, "in 5m0s") ||
+		!strings.Contains(r.stderr, "an earlier run was killed") {
+		t.Errorf("when it is over: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	if all := evaluations(t, state); len(all) != 1 || all[0].outcome != interrupted || !all[0].ended {
+		t.Errorf("recorded %+v", all)
+	}
+}
+
+func contentOf(t testing.TB, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// TestTwentyAtOnce: of twenty runs that begin at the same moment, on a state that does not exist yet, one runs the command.
+func TestTwentyAtOnce(t *testing.T) {
+	t.Parallel()
+	log, state := filepath.Join(t.TempDir(), "log"), newState(t)
+	database := onePool(t, "echo ran >> "+log+"; sleep 5")
+	codes := make([]int, 20)
+	var all sync.WaitGroup
+	for i := range codes {
+		cmd, _, stderr := program(t, "--database", database, "--state", state, "--force")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			codes[i] = exitOf(t, cmd.Wait())
+			if codes[i] != 0 && codes[i] != exitBusy {
+				t.Errorf("exit %d: %s", codes[i], stderr)
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(codes)
+	if want := append([]int{0}, slices.Repeat([]int{exitBusy}, 19)...); !slices.Equal(codes, want) {
+		t.Errorf("exit codes %v, want %v", codes, want)
+	}
+	if lines := string(contentOf(t, log)); lines != "ran\n" {
+		t.Errorf("commands: %q, want one", lines)
+	}
+}
+
+// TestUnusableState: exit 74, a sentence that says what to do, no command run and the file untouched.
+func TestUnusableState(t *testing.T) {
+	garbage := bytes.Repeat([]byte("garbage "), 1024)
+	for name, test := range map[string]struct {
+		prepare    func(t *testing.T, path string)
+		want, cure string
+	}{
+		"corrupt": {func(t *testing.T, path string) { writeFile(t, path, garbage) }, "file is not a database",
+			"move the file away"},
+		"corrupt inside": {func(t *testing.T, path string) {
+			recordOne(t, path)
+			content := contentOf(t, path)
+			writeFile(t, path, append(content[:4096:4096], bytes.Repeat([]byte{7}, len(content)-4096)...))
+		}, "malformed", "move the file away"},
+		"of something else": {func(t *testing.T, path string) { execSQLite(t, path, "CREATE TABLE x (y)") },
+			"a SQLite database of something else", "name another file with --state"},
+		"of a newer version": {func(t *testing.T, path string) {
+			recordOne(t, path)
+			execSQLite(t, path, "PRAGMA user_version = 2")
+		}, "written by a newer version of this program (schema 2, this one knows 1)", "run that version"},
+		"read-only": {func(t *testing.T, path string) {
+			recordOne(t, path)
+			chmod(t, path, 0o400)
+		}, "permission denied", "writable for the user of this run"},
+		"in a directory that is read-only": {func(t *testing.T, path string) { chmod(t, filepath.Dir(path), 0o500) },
+			"permission denied", "writable for the user of this run"},
+		"in a directory that cannot be made": {func(t *testing.T, path string) {
+			chmod(t, filepath.Dir(path), 0o700)
+			if err := os.Remove(filepath.Dir(path)); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Dir(path), nil)
+		}, "not a directory", ""},
+		"a directory": {func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "is", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ran, path := filepath.Join(t.TempDir(), "ran"), newState(t)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			test.prepare(t, path)
+			before := snapshot(t, filepath.Dir(path))
+			for _, extra := range []string{"--force", "--dry-run"} {
+				if extra == "--dry-run" && test.want == "permission denied" {
+					continue // it writes nothing
+				}
+				cmd, stdout, stderr := program(t, "--database", onePool(t, "touch "+ran), "--state", path, extra)
+				withoutOverride(t, cmd)
+				code := exitOf(t, cmd.Run())
+				said := stderr.String()
+				inRecord := name == "corrupt inside" // which only a query finds
+				if code != exitState || !strings.Contains(said, test.want) || !strings.Contains(said, test.cure) ||
+					!strings.Contains(said, path) || stdout.Len() > 0 && !inRecord {
+					t.Errorf("%s: exit %d, %q, %q; want %q, %q", extra, code, stdout, said, test.want, test.cure)
+				}
+			}
+			if after := snapshot(t, filepath.Dir(path)); after != before {
+				t.Errorf("before\n%safter\n%s", before, after)
+			}
+			if _, err := os.Stat(ran); err == nil {
+				t.Error("the command ran")
+			}
+		})
+	}
+}
+
+// recordOne makes a state file with an evaluation.
+func recordOne(t testing.TB, path string) {
+	t.Helper()
+	recordEvaluation(t, onePool(t, "true"), path)
+}
+
+// recordEvaluation evaluates a database's pools into a state file.
+func recordEvaluation(t testing.TB, database, path string) {
+	t.Helper()
+	if r := vespene(t, "--database", database, "--state", path); r.code != 0 {
+		t.Fatal(r)
+	}
+}
+
+func writeFile(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func chmod(t testing.TB, path string, mode fs.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(path, 0o700) })
+}
+
+// snapshot lists what is at and below a path, with a hash of each file; a lock file has nothing in it and is left out.
+func snapshot(t testing.TB, root string) string {
+	t.Helper()
+	var list strings.Builder
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || strings.HasSuffix(path, ".lock") {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		hash := [32]byte{}
+		if info.Mode().IsRegular() {
+			hash = sha256.Sum256(contentOf(t, path))
+		}
+		fmt.Fprintf(&list, "%s %v %x\n", path, info.Mode(), hash[:4])
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return list.String()
+}
+
+// withoutOverride has root's command obey the rights of files, as everybody else's does.
+func withoutOverride(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	need(t, "setpriv", err == nil)
+	cmd.Args = append([]string{"setpriv", "--bounding-set=-dac_override,-dac_read_search", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = setpriv
+}
+
+// TestDryRunWritesNothing: also where a run was killed and left its journal.
+func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(5, 6))
+	journals := 0
+	for range 60 {
+		database, state := onePool(t, "sleep 0.1"), newState(t)
+		recordEvaluation(t, database, state)
+		cmd, _, _ := program(t, "--database", database, "--state", state, "--force")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(random.IntN(120)) * time.Millisecond)
+		cmd.Process.Kill()
+		cmd.Wait()
+		before := snapshot(t, filepath.Dir(state))
+		r := vespene(t, "--database", database, "--state", state, "--dry-run", "--output", "json")
+		if r.code != 0 || r.records(t)[0]["outcome"] != dryRun || r.records(t)[0]["previous_size"] != 2.0 {
+			t.Fatalf("exit %d, %s%s", r.code, r.stdout, r.stderr)
+		}
+		after := snapshot(t, filepath.Dir(state))
+		if withoutShm(after) != withoutShm(before) {
+			t.Fatalf("before\n%safter\n%s", before, after)
+		}
+		if strings.Contains(before, "-wal") {
+			journals++
+		}
+	}
+	if journals < 5 {
+		t.Errorf("%d of 60 killed runs left a journal: too few to show anything", journals)
+	}
+}
+
+// withoutShm leaves out the content of the file in which SQLite's readers meet writers, and has no data.
+func withoutShm(list string) string {
+	lines := strings.Split(list, "\n")
+	for i, line := range lines {
+		if strings.Contains(line, "-shm ") {
+			lines[i] = strings.Fields(line)[0]
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestStateVanishes: an outcome is not written into a file that is no longer there, and nothing pretends that it was.
+func TestStateVanishes(t *testing.T) {
+	for name, command := range map[string]string{
+		"removed":  "rm -r %s",
+		"replaced": "cd %s && cp state.db other && mv other state.db",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state := newState(t)
+			r := vespene(t, "--database", onePool(t, fmt.Sprintf(command, filepath.Dir(state))), "--state", state, "--output", "json")
+			record := r.records(t)[0]
+			if r.code != exitState || record["outcome"] != failed || record["exit_code"] != 0.0 || record["error"] == nil ||
+				!strings.Contains(r.stderr, "the command had ended: scaled") {
+				t.Errorf("exit %d, %v, %s", r.code, record, r.stderr)
+			}
+		})
+	}
+}
+
+// TestRootAndAnotherUsersState: root is sent to the user whose state it is.
+func TestRootAndAnotherUsersState(t *testing.T) {
+	t.Parallel()
+	need(t, "root", os.Geteuid() == 0)
+	state := newState(t)
+	if err := os.MkdirAll(filepath.Dir(state), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Dir(state), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	for _, extra := range []string{"--force", "--dry-run"} {
+		r := vespene(t, "--database", onePool(t, "true"), "--state", state, extra)
+		if r.code != exitUsage || !strings.Contains(r.stderr, "belongs to the user nobody") ||
+			!strings.Contains(r.stderr, "hint: sudo -u nobody vespene-autoscale") || r.stdout != "" {
+			t.Errorf("%s: exit %d, %s%s", extra, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	ctx, path := context.Background(), newState(t)
+	s, err := openState(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	now := time.Now()
+	insert := func(pool int, age time.Duration, how string, n int) {
+		execSQLite(t, path, `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < $4)
+			INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
+			SELECT 'd', $1, 'web', $2, 0, 0, 0, 0, 5, 0, $2, $3 FROM i`, pool, now.Add(-age).UnixMilli(), how, n)
+	}
+	const day = 24 * time.Hour
+	insert(1, 100*day, scaled, 1500)
+	insert(1, 91*day, failed, 10)
+	insert(1, 89*day, scaled, 10)
+	insert(2, 200*day, scaled, 3) // the last of these is the pool's last size,
+	insert(2, 100*day, failed, 3) // and the last of these its last evaluation
+	count := func() (n int) {
+		if err := s.db.QueryRow("SELECT count(*) FROM evaluations").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, want := range []int{526, 14, 14} { // 1,000 at most, then the rest, and never what the next run needs
+		if err := s.prune(ctx, now); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(); n != want {
+			t.Errorf("%d rows are left, want %d", n, want)
+		}
+	}
+	known, err := s.past(ctx, poolKey{"d", 2})
+	if err != nil || known.previousSize == nil || *known.previousSize != 5 || now.Sub(known.last).Round(time.Hour) != 100*day {
+		t.Errorf("pool 2: %+v, %v", known, err)
+	}
+	if known, err := s.past(ctx, poolKey{"other", 2}); err != nil || !known.last.IsZero() || known.previousSize != nil {
+		t.Errorf("the same pool of another database: %+v, %v", known, err)
+	}
+}
+
+// TestLockFileReplaced: a lock whose file was removed is a lock on nothing; the next run locks the new file.
+func TestLockFileReplaced(t *testing.T) {
+	t.Parallel()
+	s, err := openState(context.Background(), newState(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	key := poolKey{"d", 1}
+	first, err := s.lock(key, past{}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.lock(key, past{}, time.Now()); !errors.Is(err, errBusy) {
+		t.Errorf("a second lock: %v, want %v", err, errBusy)
+	}
+	other, err := s.lock(poolKey{"d", 2}, past{}, time.Now())
+	if err != nil {
+		t.Errorf("another pool's: %v", err)
+	}
+	if err := errors.Join(unlock(first), unlock(other)); err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.lock(key, past{}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(again); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(s.lockPath(key))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the lock file: %v, %v", info.Mode(), err)
+	}
+	directory, err := os.Stat(filepath.Dir(s.path))
+	if err != nil || directory.Mode().Perm() != 0o700 {
+		t.Errorf("the directory: %v, %v", directory.Mode(), err)
+	}
+}
