@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// exec.go owns the command's processes: it starts the shell in a session of its own, passes its output on, and sees to
+// it that nothing of the session is left when it returns. It decides nothing and knows no state.
+
+const (
+	grace     = 30 * time.Second // between the one SIGINT and SIGKILL: time to save
+	killLimit = 10 * time.Second // a process that SIGKILL has not ended by then hangs in the kernel, or is another user's
+	tailSize  = 4 << 10          // how much of the end of the output is kept
+	lineLimit = 32 << 10         // a longer line of output is passed on in pieces
+
+	// The lock's descriptor in the command: above those that a script may redirect with a single digit, as `exec 3>log`
+	// would close the lock.
+	lockDescriptor = 30
+)
+
+// hiddenVariables are not passed on to the command, whose output is logged.
+var hiddenVariables = []string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "JOURNAL_STREAM"}
+
+// errTimeout is why a command was ended that took longer than its limit.
+var errTimeout = errors.New("ran out of time")
+
+// command is what to run: a line for /bin/sh, with variables in addition to the caller's environment.
+type command struct {
+	line      string
+	variables []string // NAME=value
+	lock      *os.File // inherited, so that what outlives us still holds it
+	timeout   time.Duration
+	output    io.Writer // gets whole lines, each behind the prefix
+	prefix    string
+}
+
+// result is how a command ended.
+type result struct {
+	exitCode *int // as a shell's $?: 128 + n for one ended by signal n; nil where it did not start
+	duration time.Duration
+	tail     string   // the end of its output
+	ended    error    // why we ended it: errTimeout or the context's cause; nil where it ended by itself
+	err      error    // why it did not start
+	left     []string // what it left running when it ended by itself, and has been ended since
+	alive    []string // what could not be ended
+}
+
+// process is one line of the process table.
+type process struct {
+	pid, group int
+	name       string
+}
+
+func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.name) }
+
+// execute runs the command once, and returns when no process of its session is left. When the context ends or the
+// timeout passes, the session gets one SIGINT, grace to save, and then SIGKILL.
+func execute(ctx context.Context, c command) result {
+	start := time.Now()
+	if ctx.Err() != nil {
+		return result{ended: context.Cause(ctx)}
+	}
+	// A pipe of our own: with one of exec's, Wait would wait for whoever still holds its other end.
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return result{err: err}
+	}
+	defer reader.Close()
+	cmd := exec.Command("/bin/sh", "-c", c.line)
+	cmd.Stdout, cmd.Stderr = writer, writer
+	cmd.Env = append(commandEnvironment(os.Environ()), c.variables...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if c.lock != nil {
+		cmd.ExtraFiles = append(make([]*os.File, lockDescriptor-3), c.lock)
+	}
+	err = cmd.Start()
+	writer.Close()
+	if err != nil {
+		return result{err: err, duration: time.Since(start)}
+	}
+	session := cmd.Process.Pid
+
+	relayed := make(chan []byte, 1)
+	go func() { relayed <- relay(reader, c.output, c.prefix) }()
+	exited := make(chan struct{})
+	go func() {
+		// Waited for, but left as a zombie: until cmd.Wait below nobody else can be given the session's number.
+		for unix.Waitid(unix.P_PID, session, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+		close(exited)
+	}()
+
+	var r result
+	timeout := time.NewTimer(c.timeout)
+	defer timeout.Stop()
+	select {
+	case <-exited:
+		for _, p := range members(session) {
+			r.left = append(r.left, p.String())
+		}
+	case <-timeout.C:
+		r.ended = errTimeout
+	case <-ctx.Done():
+		r.ended = context.Cause(ctx)
+	}
+	if r.ended != nil || r.left != nil {
+		for _, p := range endSession(session) {
+			r.alive = append(r.alive, p.String())
+		}
+	}
+	if r.alive == nil || r.ended == nil { // the shell, at least, has ended
+		cmd.Wait() // its error is the exit status, which ProcessState has
+		code := cmd.ProcessState.ExitCode()
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			code = 128 + int(status.Signal())
+		}
+		r.exitCode = &code
+	}
+	reader.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold the pipe for ever
+	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(<-relayed)), "\uFFFD")
+	r.duration = time.Since(start)
+	return r
+}
+
+// variables are what a command finds in its environment of its pool.
+func variables(pool string, p plan, previousSize *int64) []string {
+	previous := ""
+	if previousSize != nil {
+		previous = strconv.FormatInt(*previousSize, 10)
+	}
+	return []string{
+		"VESPENE_POOL=" + pool,
+		fmt.Sprintf("VESPENE_SIZE=%d", p.size),
+		fmt.Sprintf("VESPENE_QUEUED_SIZE=%d", p.queuedSize),
+		fmt.Sprintf("VESPENE_QUEUED=%d", p.queued),
+		fmt.Sprintf("VESPENE_RUNNING=%d", p.running),
+		"VESPENE_PREVIOUS_SIZE=" + previous,
+	}
+}
+
+// problem is why a command with that time limit did not do its work; nil if it did.
+func (r result) problem(limit time.Duration) error {
+	said := ""
+	if r.tail != "" {
+		said = fmt.Sprintf("; its last line was %q", r.tail[strings.LastIndexByte(r.tail, '\n')+1:])
+	}
+	f := &failure{code: exitFailed}
+	switch {
+	case r.alive != nil:
+		f.err = fmt.Errorf("processes of the command cannot be ended, and keep the lock: %s", strings.Join(r.alive, ", "))
+		f.hint = "see what they wait for, and end them"
+	case errors.Is(r.ended, errTimeout):
+		f.err = fmt.Errorf("the command %w after %v and was ended%s", errTimeout, limit, said)
+		f.hint = "see why it hangs, or give it more with --timeout"
+	case r.ended != nil:
+		return r.ended
+	case r.err != nil:
+		f.err = fmt.Errorf("the command did not start: %w", r.err)
+	case *r.exitCode != 0:
+		f.err = fmt.Errorf("the command ended with exit status %d%s", *r.exitCode, said)
+		f.hint = "its output is in the log"
+	default:
+		return nil
+	}
+	return f
+}
+
+// commandEnvironment returns the environment less what the command's output must not show.
+func commandEnvironment(environ []string) []string {
+	return slices.DeleteFunc(environ, func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(hiddenVariables, name)
+	})
+}
+
+// relay copies lines from reader to output, each behind the prefix, until the end or the reader's deadline, and then
+// whatever is in the pipe still. It goes on reading when output fails. It returns the end of what it read.
+func relay(reader *os.File, output io.Writer, prefix string) (tail []byte) {
+	in := bufio.NewReaderSize(&untilEmpty{pipe: reader}, lineLimit)
+	var lines bytes.Buffer
+	for {
+		line, err := in.ReadSlice('\n')
+		tail = append(tail, line...)
+		if len(line) > 0 {
+			lines.WriteString(prefix)
+			lines.Write(line)
+			if line[len(line)-1] != '\n' {
+				lines.WriteByte('\n')
+			}
+		}
+		ended := err != nil && !errors.Is(err, bufio.ErrBufferFull)
+		if ended || in.Buffered() == 0 || lines.Len() > lineLimit {
+			output.Write(lines.Bytes()) // a closed standard error stops nothing
+			lines.Reset()
+		}
+		if len(tail) > 16*tailSize || ended {
+			tail = append(tail[:0], tail[max(0, len(tail)-tailSize):]...)
+		}
+		if ended {
+			return tail
+		}
+	}
+}
+
+// untilEmpty reads a pipe until its end or its deadline, and after the deadline what it holds, without waiting and
+// without end, should somebody go on writing.
+type untilEmpty struct {
+	pipe *os.File
+	late int // bytes read after the deadline
+}
+
+func (u *untilEmpty) Read(buffer []byte) (n int, err error) {
+	if n, err = u.pipe.Read(buffer); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, err
+	}
+	const pipeCapacity = 1 << 20 // at most, by /proc/sys/fs/pipe-max-size
+	raw, err := u.pipe.SyscallConn()
+	if err != nil || u.late >= pipeCapacity {
+		return 0, io.EOF
+	}
+	var readErr error
+	err = raw.Control(func(fd uintptr) { n, readErr = unix.Read(int(fd), buffer) })
+	if err != nil || readErr != nil || n <= 0 {
+		return 0, io.EOF // empty, or nobody holds the other end
+	}
+	u.late += n
+	return n, nil
+}
+
+// endSession interrupts the session once, waits grace for it to be empty, and kills what is left. It returns the
+// processes that even that did not end.
+func endSession(session int) (alive []process) {
+	interrupt(session)
+	if alive = waitEmpty(session, grace, func([]process) {}); alive == nil {
+		return nil
+	}
+	return waitEmpty(session, killLimit, func(left []process) {
+		for _, p := range left {
+			syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	})
+}
+
+// waitEmpty polls until no process of the session is left, and returns those that are at the limit.
+func waitEmpty(session int, limit time.Duration, each func(left []process)) []process {
+	deadline := time.Now().Add(limit)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		left := members(session)
+		if left == nil || time.Now().After(deadline) {
+			return left
+		}
+		each(left)
+		time.Sleep(pause)
+	}
+}
+
+// interrupt sends one SIGINT to each whom a terminal's would reach: to the command's group, and of every other group in
+// the session to its leader, who made it to control its jobs, or to all where the leader has gone. timeout gets none: it
+// would pass one on twice, to its command and to the group of both; they get theirs from us, and it ends with them.
+func interrupt(session int) {
+	const passesOn = "timeout"
+	all := members(session)
+	leader, passing := map[int]string{}, map[int]bool{} // by group
+	for _, p := range all {
+		if p.pid == p.group {
+			leader[p.group] = p.name
+		}
+		passing[p.group] = passing[p.group] || p.name == passesOn
+	}
+	if !passing[session] {
+		syscall.Kill(-session, syscall.SIGINT)
+	}
+	for _, p := range all {
+		byGroup := p.group == session && !passing[session]
+		alone := p.group == session || p.pid == p.group || leader[p.group] == "" || leader[p.group] == passesOn
+		if !byGroup && alone && p.name != passesOn {
+			syscall.Kill(p.pid, syscall.SIGINT)
+		}
+	}
+}
+
+// members returns the processes of the session that are alive: a zombie is not.
+func members(session int) []process {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer proc.Close()
+	names, _ := proc.Readdirnames(-1)
+	var found []process
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue // gone
+		}
+		// pid (name) state ppid pgrp session …, where the name may hold anything
+		open, shut := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+		fields := strings.Fields(string(stat[shut+1:]))
+		if open < 0 || len(fields) < 4 || fields[3] != strconv.Itoa(session) || fields[0] == "Z" || fields[0] == "X" {
+			continue
+		}
+		group, _ := strconv.Atoi(fields[2])
+		found = append(found, process{pid, group, string(stat[open+1 : shut])})
+	}
+	return found
+}
