@@ -1,0 +1,470 @@
+// Package main is vespene-autoscale, which sizes the worker pools of a Vespene CI server once and exits: it reads the
+// pools and their builds from Vespene's database (db.go), looks up in a local file when each was last evaluated
+// (state.go), computes how many workers it should have (plan.go), makes and runs its command (render.go, exec.go), and
+// says what it did (report.go). main.go has the command line, the run over the pools and the exit codes.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The exit codes, those of sysexits.h where it has one. One ended by signal n is 128 + n.
+const (
+	exitOK       = 0
+	exitFailed   = 1
+	exitUsage    = 64
+	exitDatabase = 69
+	exitState    = 74
+	exitBusy     = 75
+	exitInvalid  = 78
+)
+
+type exitMeaning struct {
+	code    int
+	meaning string
+}
+
+// exitCodes says what each code means; of those that pools come to, the run's is the first.
+var exitCodes = []exitMeaning{
+	{exitUsage, "wrong usage"},
+	{exitState, "the state file or a lock cannot be opened, read or written, or a lock is held for longer than its evaluation may take"},
+	{exitDatabase, "the Vespene database cannot be reached or queried"},
+	{exitFailed, "a command failed or ran out of time"},
+	{exitInvalid, "a pool does not exist, or its settings, template or plugin are invalid"},
+	{exitBusy, "something due was blocked: another run holds the pool's lock"},
+	{exitOK, "all done: scaled, not due, disabled, or a dry run"},
+}
+
+// freshFor is how long counts may decide; older ones are read again.
+const freshFor = time.Minute
+
+const durationHint = "write a duration with its unit, such as 90s, 30m or 1h30m"
+
+// failure is an error with the exit code it leads to and, for what people get wrong, the cure.
+type failure struct {
+	code int
+	err  error
+	hint string
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// signalled is the cause of a context that a signal ended.
+type signalled struct{ syscall.Signal }
+
+func (s signalled) Error() string {
+	names := map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM", syscall.SIGHUP: "SIGHUP"}
+	return "ended by " + names[s.Signal]
+}
+
+func main() {
+	ctx := signalContext()
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// signalContext returns a context that the first SIGINT, SIGTERM or SIGHUP ends; further ones change nothing, since
+// commands are being ended already. A closed standard output is told by its error, not by a signal that kills us.
+func signalContext() context.Context {
+	ctx, end := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	go func() { end(signalled{(<-signals).(syscall.Signal)}) }()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which the command would inherit
+	return ctx
+}
+
+// run is the program: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	log := newLogStream(stderr, os.Getenv("JOURNAL_STREAM"))
+	code := exitOK
+	app := newApp(stdout, func(c *cli.Context) error {
+		var err error
+		code, err = scale(ctx, c, stdout, log)
+		return err
+	})
+	err := app.RunContext(ctx, args)
+	if err == nil {
+		return code
+	}
+	log.complain(err)
+	return exitCode(err)
+}
+
+// exitCode is the code that an error leads to; what is not ours comes from parsing the command line.
+func exitCode(err error) int {
+	var signal signalled
+	var f *failure
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &signal):
+		return 128 + int(signal.Signal)
+	case errors.As(err, &f):
+		return f.code
+	}
+	return exitUsage
+}
+
+// worse returns which of two codes a run ends with: the one that stands first, and before all one of a signal.
+func worse(a, b int) int {
+	rank := func(code int) int {
+		return slices.IndexFunc(exitCodes, func(c exitMeaning) bool { return c.code == code })
+	}
+	if rank(b) < rank(a) {
+		return b
+	}
+	return a
+}
+
+// newApp is the command line.
+func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
+	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help", DisableDefaultText: true}
+	var codes strings.Builder
+	for _, c := range exitCodes {
+		fmt.Fprintf(&codes, "\n%5d  %s", c.code, c.meaning)
+	}
+	return &cli.App{
+		Name:      "vespene-autoscale",
+		Usage:     "size the worker pools of a Vespene CI server once",
+		UsageText: "vespene-autoscale [options]",
+		Description: "Reads the pools and their builds from Vespene's database and, for each pool that is due, runs the\n" +
+			"pool's command once with the number of workers it should have. How often it runs is the timer's.\n\n" +
+			"Exit codes, of several the first:\n128+n  ended by signal n" + codes.String(),
+		Version:                   version(),
+		Writer:                    stdout,
+		ErrWriter:                 io.Discard, // run prints errors, once
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true, // a pool's name may hold a comma
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usageError(err) },
+		Action:                    action,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "queue", Aliases: []string{"q"}, Usage: "size the worker pool `NAME`; repeatable, in this order " +
+				"(default: every pool with autoscaling enabled) [$VESPENE_AUTOSCALE_QUEUE, comma separated]"},
+			&cli.StringFlag{Name: "database", EnvVars: []string{"VESPENE_AUTOSCALE_DATABASE"}, Usage: "Vespene's database as `URL`: " +
+				"postgres://…, key=value …, or sqlite:FILE (default: what " + credentialFile + " says, else the PG* variables)"},
+			&cli.StringFlag{Name: "state", EnvVars: []string{"VESPENE_AUTOSCALE_STATE"}, Usage: "keep what was done when in `FILE` " +
+				"(default: state.db in $STATE_DIRECTORY, /var/lib/vespene-autoscale or ~/.local/state/vespene-autoscale)"},
+			&cli.BoolFlag{Name: "force", Usage: "evaluate now, due or not", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "dry-run", Usage: "print the size and the command; run and write nothing", DisableDefaultText: true},
+			&cli.DurationFlag{Name: "timeout", EnvVars: []string{"VESPENE_AUTOSCALE_TIMEOUT"}, Value: 30 * time.Minute,
+				Usage: "end a command after `DURATION`"},
+			&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORMAT`: text, or json, one object a line"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log more", DisableDefaultText: true},
+		},
+	}
+}
+
+// usageError makes a sentence of what the flag parser says.
+func usageError(err error) error {
+	text, hint := err.Error(), "see vespene-autoscale --help"
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		text = "there is no option --" + strings.TrimPrefix(name, "-")
+		if name == "sleep" {
+			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) or crontab's"
+		}
+	} else if strings.Contains(text, "timeout") {
+		hint = durationHint
+	}
+	return &failure{code: exitUsage, err: errors.New(text), hint: hint}
+}
+
+// scaler is one run over the pools.
+type scaler struct {
+	database database
+	state    *state // nil in a dry run that finds no state file
+	force    bool
+	dryRun   bool
+	timeout  time.Duration
+	log      *slog.Logger
+	stream   *logStream // for the output of commands
+
+	evaluated bool // something was
+}
+
+// scale does the main job; its error is one for which no pool could be served.
+func scale(ctx context.Context, c *cli.Context, stdout io.Writer, stream *logStream) (code int, err error) {
+	queues, err := checkOptions(c)
+	if err != nil {
+		return 0, err
+	}
+	address, err := databaseAddress(c.String("database"))
+	if err != nil {
+		return 0, err
+	}
+	path, err := statePath(c.String("state"))
+	if err != nil {
+		return 0, err
+	}
+	s := &scaler{force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
+		log: stream.logger(c.Bool("verbose")), stream: stream}
+	if s.database, err = parseDatabase(address); err != nil {
+		return 0, err
+	}
+	open := openState
+	if s.dryRun {
+		open = readState
+	}
+	if s.state, err = open(context.WithoutCancel(ctx), path); err != nil {
+		return 0, err
+	}
+	if s.state != nil {
+		defer s.state.close() // all is committed
+	}
+	out := &results{w: stdout, json: c.String("output") == "json"}
+	if code, err = s.pools(ctx, queues, out); ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if err == nil && out.err != nil {
+		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err)}
+	}
+	return code, err
+}
+
+// checkOptions returns the queues that are asked for, or what is wrong with the options.
+func checkOptions(c *cli.Context) (queues []string, err error) {
+	f := &failure{code: exitUsage, hint: "see vespene-autoscale --help"}
+	if queues = c.StringSlice("queue"); !c.IsSet("queue") && os.Getenv("VESPENE_AUTOSCALE_QUEUE") != "" {
+		queues = strings.Split(os.Getenv("VESPENE_AUTOSCALE_QUEUE"), ",")
+	}
+	for _, name := range []string{"database", "state"} {
+		_, inEnvironment := os.LookupEnv("VESPENE_AUTOSCALE_" + strings.ToUpper(name))
+		if c.IsSet(name) && c.String(name) == "" && !inEnvironment { // there, empty is unset
+			f.err = fmt.Errorf("--%s is empty", name)
+		}
+	}
+	switch timeout, output := c.Duration("timeout"), c.String("output"); {
+	case c.Args().Present():
+		f.err = errors.New("there is an argument that belongs to no option") // not quoted: it may be a database's address
+		f.hint = "name a worker pool with --queue, the database with --database"
+	case slices.Contains(queues, ""):
+		f.err, f.hint = errors.New("--queue is empty"), "name a worker pool, or leave the option away for all"
+	case timeout <= 0:
+		f.err, f.hint = fmt.Errorf("--timeout is %v, not above zero", timeout), durationHint
+	case output != "text" && output != "json":
+		f.err = fmt.Errorf("--output is %q, neither text nor json", output)
+	}
+	if f.err != nil {
+		return nil, f
+	}
+	return queues, nil
+}
+
+// pools serves the pools in their order, each with counts that are fresh. The error is that of the first read.
+func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code int, err error) {
+	pools, read, err := s.read(ctx, queues)
+	if err != nil {
+		return 0, err
+	}
+	if len(queues) == 0 {
+		queues = slices.Sorted(maps.Keys(pools))
+	}
+	for i, name := range queues {
+		if slices.Contains(queues[:i], name) {
+			continue // named twice, served once
+		}
+		r, err := record{Pool: name, Outcome: failed}, error(nil)
+		if time.Since(read) > freshFor {
+			pools, read, err = s.read(ctx, queues[i:])
+		}
+		p, exists := pools[name]
+		switch {
+		case ctx.Err() != nil:
+			r.Outcome, err = interrupted, context.Cause(ctx)
+		case err != nil:
+			read = time.Time{} // read again for the next
+		case !exists:
+			r.Outcome = invalid
+			err = &failure{code: exitInvalid, err: fmt.Errorf("there is no worker pool %q", name),
+				hint: "write its name as Vespene shows it; upper and lower case matter"}
+		default:
+			r, err = s.serve(ctx, p)
+		}
+		r.Forced, r.DryRun = s.force, s.dryRun
+		if err != nil {
+			r.fail(err)
+			code = worse(code, exitCode(err))
+			level := slog.LevelError
+			if r.Outcome == interrupted || exitCode(err) == exitBusy {
+				level = slog.LevelWarn
+			}
+			s.log.Log(ctx, level, r.Reason, "pool", name, "outcome", r.Outcome)
+		}
+		out.write(r)
+	}
+	if len(queues) == 0 {
+		out.note("no worker pool has autoscaling enabled: enable it in Vespene, in the settings of a worker pool")
+	}
+	if s.evaluated {
+		if err := s.state.prune(context.WithoutCancel(ctx), time.Now()); err != nil {
+			s.log.Error(err.Error())
+			code = worse(code, exitState)
+		}
+	}
+	return code, nil
+}
+
+// read reads pools, by name, and says when.
+func (s *scaler) read(ctx context.Context, names []string) (map[string]pool, time.Time, error) {
+	now := time.Now()
+	list, err := s.database.readPools(ctx, names, now)
+	pools := make(map[string]pool, len(list))
+	for _, p := range list {
+		pools[p.name] = p
+	}
+	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", time.Since(now))
+	return pools, now, err
+}
+
+// serve gives one pool its turn. The error is why the record's outcome is what it is, and has the exit code.
+func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
+	r := record{Pool: p.name, Outcome: failed, now: time.Now()}
+	if !p.enabled {
+		r.Outcome, r.Reason = disabled, "autoscaling is not enabled for this pool in Vespene"
+		return r, nil
+	}
+	settings, err := p.checked()
+	if err != nil {
+		r.Outcome = invalid
+		return r, &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
+	}
+	r.setSettings(p, settings)
+	key := poolKey{s.database.key, p.id}
+	var known past
+	if s.state != nil {
+		if known, err = s.state.past(context.WithoutCancel(ctx), key); err != nil {
+			return r, err
+		}
+	}
+	isDue := s.due(&r, known, settings)
+	if s.dryRun {
+		if err = s.prepare(&r, p, settings, known); err == nil {
+			r.Outcome = dryRun
+		}
+		return r, err
+	}
+	if !isDue && !s.force && len(known.open) == 0 { // whether an open one is over, only who has the lock can tell
+		r.setNotDue(known.last)
+		return r, nil
+	}
+	lock, err := s.state.lock(key, known, r.now)
+	if errors.Is(err, errBusy) {
+		r.Outcome = busy
+	}
+	if err != nil {
+		return r, err
+	}
+	held, err := s.evaluate(ctx, &r, p, settings, key, lock)
+	if held {
+		lock.Close() // what could not be ended keeps it
+	} else if unlockErr := unlock(lock); unlockErr != nil {
+		s.log.Warn("the lock could not be freed, and will be when this run ends", "pool", p.name, "error", unlockErr)
+	}
+	return r, err
+}
+
+// due fills in when the pool is due, and says whether it is: while an evaluation is open that is not known.
+func (s *scaler) due(r *record, known past, settings settings) bool {
+	if len(known.open) > 0 {
+		r.setDue(false, time.Time{})
+		return false
+	}
+	isDue, clockBack := due(known.last, settings.reevaluate, r.now)
+	if clockBack {
+		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", r.Pool, "last", known.last)
+	}
+	r.setDue(isDue, nextDue(known.last, settings.reevaluate))
+	return isDue
+}
+
+// prepare plans the size and renders the command.
+func (s *scaler) prepare(r *record, p pool, settings settings, known past) error {
+	r.PreviousSize = known.previousSize
+	r.setPlan(newPlan(p, settings))
+	for _, warning := range misled(p) {
+		s.log.Warn(warning, "pool", p.name)
+	}
+	line, err := render(p, *r.plan, known.previousSize)
+	if err != nil {
+		r.Outcome = invalid
+		return &failure{code: exitInvalid, err: err}
+	}
+	r.Command = &line
+	return nil
+}
+
+// evaluate is the turn of a pool that seemed due, under its lock: due still? – claim – command – outcome. held says that
+// processes of the command are alive, and keep the lock.
+func (s *scaler) evaluate(ctx context.Context, r *record, p pool, settings settings, key poolKey, lock *os.File) (held bool, err error) {
+	stateCtx := context.WithoutCancel(ctx) // what a signal ended is recorded, too
+	known, err := s.state.past(stateCtx, key)
+	if err != nil {
+		return false, err
+	}
+	r.now = time.Now()
+	for _, open := range known.open {
+		s.log.Warn("an earlier run was killed before its evaluation ended; what it did is unknown, so its interval begins now",
+			"pool", p.name, "started", open.started)
+		known.last = r.now
+		killed := outcome{ended: r.now, outcome: interrupted, err: "the run was killed"}
+		if err := s.state.complete(stateCtx, open.id, killed); err != nil {
+			return false, err
+		}
+	}
+	known.open = nil
+	if !s.due(r, known, settings) && !s.force {
+		r.setNotDue(known.last)
+		return false, nil
+	}
+	if err := s.prepare(r, p, settings, known); err != nil {
+		return false, err
+	}
+	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: r.now, deadline: r.now.Add(s.timeout), forced: s.force,
+		queued: r.plan.queued, running: r.plan.running, size: r.plan.size, queuedSize: r.plan.queuedSize})
+	if err != nil {
+		return false, err
+	}
+	s.evaluated = true
+	s.log.Info("run the command", "pool", p.name, "size", r.plan.size, "queued_size", r.plan.queuedSize, "why", r.Reason)
+	result := execute(ctx, command{line: *r.Command, variables: variables(p.name, *r.plan, r.PreviousSize), lock: lock,
+		timeout: s.timeout, output: s.stream, prefix: s.stream.prefix(p.name)})
+	ended := time.Now()
+	if result.left != nil {
+		s.log.Warn("the command left processes running, which were ended", "pool", p.name, "processes", strings.Join(result.left, ", "))
+	}
+	err = result.problem(s.timeout)
+	r.setResult(result, err)
+	last := ended
+	if err == nil {
+		last = r.now
+	}
+	r.setDue(*r.Due, nextDue(last, settings.reevaluate))
+	done := outcome{ended: ended, outcome: r.Outcome, exitCode: result.exitCode, output: result.tail}
+	if err != nil {
+		done.err = err.Error()
+	}
+	if stateErr := s.state.complete(stateCtx, id, done); stateErr != nil {
+		r.Outcome = failed
+		return result.alive != nil, fmt.Errorf("%w (the command had ended: %s)", stateErr, done.outcome)
+	}
+	s.log.Info(r.Outcome, "pool", p.name, "size", r.plan.size, "took", result.duration.Round(time.Millisecond))
+	return result.alive != nil, err
+}

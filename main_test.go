@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be the program too, as vespene-autoscale on the PATH of the tests, and of the commands
+// that the tests have it run, which find saver there.
+func TestMain(m *testing.M) {
+	testscript.Main(withCluster{m}, map[string]func(){"vespene-autoscale": main, "saver": saver})
+}
+
+// withCluster runs the tests in a clean environment, and stops the PostgreSQL cluster that they may have started.
+type withCluster struct{ *testing.M }
+
+func (m withCluster) Run() int {
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "PG") || strings.HasPrefix(name, "VESPENE_") || name == "STATE_DIRECTORY" ||
+			name == "CREDENTIALS_DIRECTORY" || name == "JOURNAL_STREAM" || name == "XDG_STATE_HOME" {
+			os.Unsetenv(name)
+		}
+	}
+	defer stopCluster()
+	return m.M.Run()
+}
+
+// need fails a test that lacks what it needs; on a developer's machine, which may lack it, it skips the test.
+func need(t testing.TB, what string, there bool) {
+	t.Helper()
+	if there {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing", what)
+	}
+	t.Skipf("%s is missing; see CONTRIBUTING.md", what)
+}
+
+// ran is how a run of the program ended; code is -n where signal n killed it.
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+// program is the program with these arguments, in a directory of its own, not yet started.
+func program(t testing.TB, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	cmd = exec.Command("vespene-autoscale", args...)
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd, stdout, stderr
+}
+
+// vespene runs the program to its end.
+func vespene(t testing.TB, args ...string) ran {
+	t.Helper()
+	cmd, stdout, stderr := program(t, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
+	return ran{exitOf(t, cmd.Wait()), stdout.String(), stderr.String()}
+}
+
+// exitOf is the exit code in what Wait returned; -n for one that signal n killed.
+func exitOf(t testing.TB, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return 0
+	}
+	if status := exit.Sys().(syscall.WaitStatus); status.Signaled() {
+		return -int(status.Signal())
+	}
+	return exit.ExitCode()
+}
+
+// records parses JSON output.
+func (r ran) records(t testing.TB) []map[string]any {
+	t.Helper()
+	var all []map[string]any
+	for decoder := json.NewDecoder(strings.NewReader(r.stdout)); decoder.More(); {
+		var record map[string]any
+		if err := decoder.Decode(&record); err != nil {
+			t.Fatalf("%v in %s", err, r.stdout)
+		}
+		all = append(all, record)
+	}
+	return all
+}
+
+// sqliteDatabase makes a Vespene database of testdata/schema.sql and the statements, and returns its address.
+func sqliteDatabase(t testing.TB, statements ...string) string {
+	t.Helper()
+	schema, err := os.ReadFile("testdata/schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "vespene.sql")
+	if err := os.WriteFile(file, []byte(string(schema)+strings.Join(statements, ";\n")+";\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "sqlite:" + file
+}
+
+// onePool is a database with one pool, web, of two queued builds, and that command.
+func onePool(t testing.TB, command string) string {
+	return sqliteDatabase(t,
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '"+strings.ReplaceAll(command, "'", "''")+"')",
+		"INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 2)")
+}
+
+// newState is a state file that does not exist yet, in a directory that does not either.
+func newState(t testing.TB) string { return filepath.Join(t.TempDir(), "state", "state.db") }
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			for _, file := range []string{"schema.sql", "vespene.sql"} {
+				content, err := os.ReadFile(filepath.Join("testdata", file))
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(filepath.Join(env.WorkDir, file), content, 0o600); err != nil {
+					return err
+				}
+			}
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "concat": concat},
+	})
+}
+
+// exits CODE PROGRAM ARG…: the program ends with exactly that code. Its output is there for stdout and stderr.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want := args[0]
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = strings.TrimPrefix(exit.Error(), "exit status ")
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %s, want %s", got, want)
+	}
+}
+
+// concat TARGET FILE…: writes the files into one.
+func concat(ts *testscript.TestScript, _ bool, args []string) {
+	var all strings.Builder
+	for _, file := range args[1:] {
+		all.WriteString(ts.ReadFile(file))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all.String()), 0o600))
+}

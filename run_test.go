@@ -1,0 +1,343 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestSameRecords: the demo database loaded into PostgreSQL gives the same JSON, field by field, times aside.
+func TestSameRecords(t *testing.T) {
+	t.Parallel()
+	_, _, address := postgresDatabase(t, fileContent(t, "vespene.sql"))
+	var all [2][]map[string]any
+	for i, database := range []string{"sqlite:testdata/vespene.sql", address} {
+		state := newState(t)
+		for _, extra := range []string{"--force", "--force", "--verbose", "--dry-run"} { // the third time, nothing is due
+			r := vespene(t, "--database", database, "--state", state, "--output", "json", extra,
+				"-q", "windows", "-q", "legacy", "-q", "arm", "-q", "nope", "-q", "linux")
+			if r.code != exitInvalid { // for nope
+				t.Fatalf("exit %d, %s", r.code, r.stderr)
+			}
+			all[i] = append(all[i], r.records(t)...)
+		}
+		for _, record := range all[i] {
+			if len(record) != 22 {
+				t.Errorf("%d fields in %v", len(record), record)
+			}
+			if record["outcome"] == notDue {
+				delete(record, "reason") // has times
+			}
+			for _, field := range []string{"next_due", "duration_ms"} {
+				if record[field] != nil {
+					record[field] = "some"
+				}
+			}
+		}
+	}
+	if len(all[0]) != 20 || !reflect.DeepEqual(all[0], all[1]) {
+		t.Errorf("SQLite %v\nPostgreSQL %v", all[0], all[1])
+	}
+	first := all[0][0]
+	for field, want := range map[string]any{"pool": "windows", "outcome": scaled, "size": 3.0, "queued_size": 2.0, "queued": 2.0,
+		"running": 2.0, "previous_size": nil, "raw": 2.5, "minimum": 0.0, "maximum": 8.0, "capped": "", "due": true, "forced": true,
+		"dry_run": false, "planner": "stock", "executor": "shell", "command": `echo terraform apply -var "size=$VESPENE_SIZE"`,
+		"exit_code": 0.0, "error": nil, "next_due": "some", "duration_ms": "some"} {
+		if got, there := first[field]; !there || got != want {
+			t.Errorf("%s is %v, want %v", field, got, want)
+		}
+	}
+	if again := all[0][5]; again["previous_size"] != 3.0 || again["due"] != false {
+		t.Errorf("forced again: %v", again)
+	}
+}
+
+// TestRefusedPools: of pools with settings or commands that are no good nothing is run and nothing recorded, each has an
+// error of its own, and the others are served. The guard against unquoted names is in the table; without it, this fails.
+func TestRefusedPools(t *testing.T) {
+	t.Parallel()
+	directory, state := t.TempDir(), newState(t)
+	touch := "touch " + directory + "/ran; "
+	statements := []string{fileContent(t, "schema.sql")}
+	var names []string
+	for _, set := range []string{
+		"executor_command = '" + touch + "{{ nope }}'",
+		"executor_command = '" + touch + "{{ worker_pool.nope }}'",
+		`executor_command = '` + touch + `{% ssi "/etc/passwd" %}'`,
+		"executor_command = '" + touch + "{% autoescape off %}{{ worker_pool.name }}{% endautoescape %}'",
+		"executor_command = '" + touch + "{% cycle worker_pool.name %}'",
+		"executor_command = '" + touch + "echo {{ worker_pool.name }}'",
+		"executor_command = '" + touch + "echo ''{{ worker_pool.name|quote }}'''",
+		"executor_command = '" + touch + "{{ size / 0 }}'",
+		`executor_command = '` + touch + `{{ variables.list }}', variables = '{"list": [1]}'`,
+		"executor_command = ''",
+		"executor_command = '" + touch + "{{ size'",
+		"executor_command = '" + touch + "', minimum = 20, maximum = 8",
+		"executor_command = '" + touch + "', queued_weight = 'NaN'",
+		"executor_command = '" + touch + "', multiplier = 'Infinity'",
+		"executor_command = '" + touch + "', running_weight = -1",
+		"executor_command = '" + touch + "', planner = 'mlp'",
+		"executor_command = '" + touch + "', executor = 'ssh'",
+		"executor_command = '" + touch + "', variables = 'region=eu'",
+		"executor_command = '" + touch + "', reevaluate_minutes = -1",
+	} {
+		names = append(names, fmt.Sprintf("Bob's Pool %02d", len(names)))
+		name := strings.ReplaceAll(names[len(names)-1], "'", "''")
+		statements = append(statements, fmt.Sprintf("INSERT INTO worker_pools (id, name) VALUES (%d, '%s')", len(names), name),
+			fmt.Sprintf("UPDATE worker_pools SET %s WHERE id = %d", set, len(names)))
+	}
+	statements = append(statements, "INSERT INTO worker_pools (id, name, executor_command) VALUES (101, 'Alpha', 'true'), (102, 'zeta', 'true')")
+	_, _, address := postgresDatabase(t, statements...)
+	args := []string{"--database", address, "--state", state, "--output", "json", "-q", "Alpha", "-q", "unknown"}
+	for _, name := range names {
+		args = append(args, "-q", name)
+	}
+	r := vespene(t, append(args, "-q", "zeta")...)
+	all := r.records(t)
+	if r.code != exitInvalid || len(all) != len(names)+3 {
+		t.Fatalf("exit %d, %d records, %s", r.code, len(all), r.stderr)
+	}
+	for i, record := range all {
+		want := invalid
+		if i == 0 || i == len(all)-1 {
+			want = scaled
+		}
+		if message, _ := record["error"].(string); record["outcome"] != want || (message == "") != (want == scaled) {
+			t.Errorf("%v: %v, error %q; want %s", record["pool"], record["outcome"], message, want)
+		}
+	}
+	if got := evaluations(t, state); len(got) != 2 {
+		t.Errorf("recorded %+v, want the two good pools", got)
+	}
+	if _, err := os.Stat(directory + "/ran"); err == nil {
+		t.Error("a refused command ran")
+	}
+}
+
+// TestWorstCodeWins: several pools end in several ways, all are attempted, and the first code of the table is the run's.
+func TestWorstCodeWins(t *testing.T) {
+	t.Parallel()
+	database := sqliteDatabase(t, `INSERT INTO worker_pools (id, name, executor_command, minimum) VALUES
+		(1, 'a-fails', 'false', 0), (2, 'b-invalid', 'true', 99), (3, 'c-fine', 'true', 0)`)
+	r := vespene(t, "--database", database, "--state", newState(t))
+	if r.code != exitFailed || !strings.Contains(r.stdout, "b-invalid: invalid") || !strings.Contains(r.stdout, "c-fine: size 0") {
+		t.Errorf("exit %d, %s", r.code, r.stdout)
+	}
+	for _, test := range [][3]int{{exitOK, exitBusy, exitBusy}, {exitBusy, exitInvalid, exitInvalid}, {exitInvalid, exitFailed, exitFailed},
+		{exitFailed, exitDatabase, exitDatabase}, {exitDatabase, exitState, exitState}, {exitState, exitUsage, exitUsage},
+		{exitUsage, 143, 143}} {
+		if got := [2]int{worse(test[0], test[1]), worse(test[1], test[0])}; got != [2]int{test[2], test[2]} {
+			t.Errorf("worse of %d and %d is %v, want %d", test[0], test[1], got, test[2])
+		}
+	}
+}
+
+// TestNothingEnabled is told on standard output, since it may be a mistake, and is none.
+func TestNothingEnabled(t *testing.T) {
+	t.Parallel()
+	r := vespene(t, "--database", sqliteDatabase(t), "--state", newState(t))
+	if r.code != 0 || !strings.HasPrefix(r.stdout, "no worker pool has autoscaling enabled") || r.stderr != "" {
+		t.Errorf("exit %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestStaleCountsAreReadAgain: counts that have become more than a minute old while another pool's command ran decide nothing.
+func TestStaleCountsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	directory := t.TempDir()
+	database := filepath.Join(directory, "vespene.sql")
+	later := fileContent(t, "schema.sql") + `INSERT INTO worker_pools (id, name) VALUES (2, 'b');
+		INSERT INTO builds (id, status, worker_pool_id) VALUES (1, 'QUEUED', 2), (2, 'QUEUED', 2), (3, 'QUEUED', 2);`
+	writeFile(t, filepath.Join(directory, "later.sql"), []byte(later))
+	writeFile(t, database, []byte(fileContent(t, "schema.sql")+`INSERT INTO worker_pools (id, name, executor_command) VALUES
+		(1, 'a', 'sleep 61; mv `+directory+`/later.sql `+database+`'), (2, 'b', 'true'), (3, 'c', 'true')`))
+	r := vespene(t, "--database", "sqlite:"+database, "--state", newState(t), "--output", "json")
+	all := r.records(t)
+	if r.code != exitInvalid || len(all) != 3 || all[1]["size"] != 3.0 || all[2]["outcome"] != invalid {
+		t.Errorf("exit %d, %v, %s", r.code, all, r.stderr)
+	}
+}
+
+// TestInterruptedBetweenPools: a pool whose turn has not come is interrupted, and not recorded.
+func TestInterruptedBetweenPools(t *testing.T) {
+	t.Parallel()
+	state, begun := newState(t), filepath.Join(t.TempDir(), "begun")
+	cmd, stdout, stderr := program(t, "--state", state, "--output", "json", "--database", sqliteDatabase(t,
+		`INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'a', 'echo > `+begun+`; sleep 60'), (2, 'b', 'true')`))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(begun); return err == nil })
+	cmd.Process.Signal(syscall.SIGTERM)
+	code := exitOf(t, cmd.Wait())
+	all := ran{stdout: stdout.String()}.records(t)
+	if code != 143 || len(all) != 2 || all[0]["outcome"] != interrupted || all[1]["outcome"] != interrupted || all[1]["size"] != nil {
+		t.Errorf("exit %d, %v, %s", code, all, stderr)
+	}
+	if got := evaluations(t, state); len(got) != 1 || got[0].outcome != interrupted {
+		t.Errorf("recorded %+v", got)
+	}
+	if !strings.HasSuffix(stderr.String(), "vespene-autoscale: ended by SIGTERM\n") {
+		t.Errorf("%s", stderr)
+	}
+}
+
+// TestJournal: in the journal each line begins with its priority, and has no time of ours.
+func TestJournal(t *testing.T) {
+	t.Parallel()
+	database := sqliteDatabase(t, `INSERT INTO worker_pools (id, name, executor_command, minimum) VALUES
+		(1, 'a', 'echo one; echo two; sleep 600 &', 0), (2, 'b', 'true', 99)`)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	info, err := log.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	for _, args := range [][]string{{"--database", database, "--state", newState(t), "--verbose", "--timeout", "1h"}, {"--nope"}} {
+		cmd, _, _ := program(t, args...)
+		cmd.Stderr = log
+		cmd.Env = append(cmd.Env, fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino))
+		if code := exitOf(t, cmd.Run()); code != exitInvalid && code != exitUsage {
+			t.Errorf("exit %d", code)
+		}
+	}
+	lines := string(contentOf(t, log.Name()))
+	for _, want := range []string{"<7>level=DEBUG", "<6>level=INFO", "<6>a: one\n<6>a: two\n", "<4>level=WARN", "<3>level=ERROR",
+		"<3>vespene-autoscale: there is no option --nope\n<3>hint: "} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("%q is not in\n%s", want, lines)
+		}
+	}
+	for line := range strings.Lines(lines) {
+		if line[0] != '<' || line[2] != '>' || strings.Contains(line, "time=") {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
+// TestAddressAndStatePlaces: where the database's address and the state come from where no option gives them.
+func TestAddressAndStatePlaces(t *testing.T) {
+	t.Parallel()
+	c, name, address := postgresDatabase(t, fileContent(t, "vespene.sql"))
+	credentials := t.TempDir()
+	writeFile(t, filepath.Join(credentials, "database"), []byte("\n"+address+"\n"))
+	empty := t.TempDir()
+	writeFile(t, filepath.Join(empty, "database"), nil)
+	unreadable := t.TempDir()
+	writeFile(t, filepath.Join(unreadable, "database"), []byte(address))
+	chmod(t, filepath.Join(unreadable, "database"), 0)
+	malformed := t.TempDir()
+	writeFile(t, filepath.Join(malformed, "database"), []byte("postgres://u:12/sEcret@h/d"))
+	home := t.TempDir()
+	for what, test := range map[string]struct {
+		env   []string
+		code  int
+		state string // where it must be afterwards
+		said  string
+	}{
+		"the variable":                   {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address}},
+		"the credential":                 {env: []string{"CREDENTIALS_DIRECTORY=" + credentials}},
+		"an empty one is none":           {env: []string{"CREDENTIALS_DIRECTORY=" + empty}, code: exitUsage, said: "no database is given"},
+		"one that is not there is none":  {env: []string{"CREDENTIALS_DIRECTORY=" + home}, code: exitUsage, said: "no database is given"},
+		"an unreadable one is an error":  {env: []string{"CREDENTIALS_DIRECTORY=" + unreadable}, code: exitUsage, said: "permission denied"},
+		"a malformed one":                {env: []string{"CREDENTIALS_DIRECTORY=" + malformed}, code: exitUsage, said: "the database address is malformed"},
+		"PGHOST":                         {env: []string{"PGHOST=127.0.0.1", fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name, "CREDENTIALS_DIRECTORY=" + empty}},
+		"a socket's directory in PGHOST": {env: []string{"PGHOST=" + c.directory, fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name}},
+		"PGHOSTADDR":                     {env: []string{"PGHOSTADDR=127.0.0.1", fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name}},
+		"PGUSER alone is no database":    {env: []string{"PGUSER=postgres"}, code: exitUsage, said: "no database is given"},
+		"an empty variable is none":      {env: []string{"VESPENE_AUTOSCALE_DATABASE=", "CREDENTIALS_DIRECTORY=" + credentials}},
+		"the state's variable": {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address, "VESPENE_AUTOSCALE_STATE=" + home + "/x/y.db"},
+			state: home + "/x/y.db"},
+		"STATE_DIRECTORY": {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address, "STATE_DIRECTORY=" + home + "/s:/else"},
+			state: home + "/s/state.db"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			cmd, _, stderr := program(t)
+			cmd.Env = append(cmd.Env, test.env...)
+			if test.state == "" {
+				cmd.Env = append(cmd.Env, "STATE_DIRECTORY="+filepath.Dir(newState(t)))
+			}
+			withoutOverride(t, cmd)
+			if code := exitOf(t, cmd.Run()); code != test.code || !strings.Contains(stderr.String(), test.said) ||
+				strings.Contains(stderr.String(), "sEcret") {
+				t.Errorf("exit %d, %s; want %d, %q", code, stderr, test.code, test.said)
+			}
+			if test.state != "" {
+				if _, err := os.Stat(test.state); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestStatePathOfUser: of an ordinary user, the state is in the directory that the XDG specification names.
+func TestStatePathOfUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		if path, err := statePath(""); err != nil || path != "/var/lib/vespene-autoscale/state.db" {
+			t.Errorf("root's is %s, %v", path, err)
+		}
+		t.Setenv("STATE_DIRECTORY", "/one:/two")
+		if path, err := statePath(""); err != nil || path != "/one/state.db" {
+			t.Errorf("in a service it is %s, %v", path, err)
+		}
+		return
+	}
+	t.Setenv("HOME", "/home/x")
+	for base, want := range map[string]string{"": "/home/x/.local/state", "/y": "/y", "relative": "/home/x/.local/state"} {
+		t.Setenv("XDG_STATE_HOME", base)
+		if path, err := statePath(""); err != nil || path != want+"/vespene-autoscale/state.db" {
+			t.Errorf("with XDG_STATE_HOME=%s it is %s, %v", base, path, err)
+		}
+	}
+}
+
+// TestDatabaseGone: exit 69 within its limits, whatever is wrong, and the password in no output.
+func TestDatabaseGone(t *testing.T) {
+	t.Parallel()
+	c, err := newCluster()
+	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.stop()
+	c.exec(t, "postgres", fileContent(t, "vespene.sql"))
+	state := newState(t)
+	run := func(user string) ran {
+		return vespene(t, "--verbose", "--output", "json", "--state", state, "--database", c.addressFor(user, "postgres"))
+	}
+	if r := run("secretive:WRONG-word"); r.code != exitDatabase || !strings.Contains(r.stderr, "password authentication failed") ||
+		strings.Contains(r.stderr+r.stdout, "WRONG") {
+		t.Errorf("refused: exit %d, %s", r.code, r.stderr)
+	}
+	// Stopped in the sense of SIGSTOP: it takes connections, or the kernel does for it, and answers nothing.
+	c.server.Process.Signal(syscall.SIGSTOP)
+	begun := time.Now()
+	if r := run("postgres"); r.code != exitDatabase || !strings.Contains(r.stderr, "no answer within the time limit") ||
+		time.Since(begun) > 45*time.Second {
+		t.Errorf("hanging: exit %d after %v, %s", r.code, time.Since(begun), r.stderr)
+	}
+	c.server.Process.Signal(syscall.SIGCONT)
+	if r := run("postgres"); r.code != 0 {
+		t.Errorf("going on: exit %d, %s", r.code, r.stderr)
+	}
+	c.server.Process.Signal(syscall.SIGQUIT)
+	c.server.Wait()
+	if r := run("postgres:sEcret"); r.code != exitDatabase || !strings.Contains(r.stderr, "connection refused") ||
+		strings.Contains(r.stderr+r.stdout, "sEcret") || r.stdout != "" {
+		t.Errorf("stopped: exit %d, %s", r.code, r.stderr)
+	}
+	if n := len(evaluations(t, state)); n != 3 {
+		t.Errorf("%d evaluations, want those of the one run that could read", n)
+	}
+}
