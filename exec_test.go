@@ -217,7 +217,7 @@ func TestExitCodes(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "environment")
-	database := onePool(t, "env > "+file+"; ls -l /proc/$$/fd > "+file+".fd; ps -o tty=,sid=,pid= -p $$ > "+file+".ps")
+	database := onePool(t, "env > "+file+"; ls -l /proc/$$/fd > "+file+".fd; cat /proc/$$/stat > "+file+".stat")
 	cmd, _, stderr := program(t, "--state", newState(t))
 	cmd.Env = append(cmd.Env, "VESPENE_AUTOSCALE_DATABASE="+database, "PGPASSWORD=sEcret", "PGPASSFILE=/sEcret", "JOURNAL_STREAM=1:2",
 		"PGHOST=db", "VESPENE_AUTOSCALE_STATE=unused", "KEPT=yes")
@@ -244,9 +244,9 @@ func TestEnvironment(t *testing.T) {
 		!strings.Contains(string(descriptors), ".lock") {
 		t.Errorf("%v: descriptors\n%s", err, descriptors)
 	}
-	session, err := os.ReadFile(file + ".ps")
-	if fields := strings.Fields(string(session)); err != nil || len(fields) != 3 || fields[0] != "?" || fields[1] != fields[2] {
-		t.Errorf("%v: terminal, session and process %q; want no terminal, and a session of its own", err, session)
+	// pid (sh) state ppid pgrp session tty …
+	if fields := strings.Fields(string(contentOf(t, file+".stat"))); fields[4] != fields[0] || fields[5] != fields[0] || fields[6] != "0" {
+		t.Errorf("process %s has group %s, session %s, terminal %s; want its own, and none", fields[0], fields[4], fields[5], fields[6])
 	}
 }
 

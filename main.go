@@ -242,8 +242,11 @@ func scale(ctx context.Context, c *cli.Context, stdout io.Writer, stream *logStr
 // checkOptions returns the queues that are asked for, or what is wrong with the options.
 func checkOptions(c *cli.Context) (queues []string, err error) {
 	f := &failure{code: exitUsage, hint: "see vespene-autoscale --help"}
-	if queues = c.StringSlice("queue"); !c.IsSet("queue") && os.Getenv("VESPENE_AUTOSCALE_QUEUE") != "" {
-		queues = strings.Split(os.Getenv("VESPENE_AUTOSCALE_QUEUE"), ",")
+	queues = c.StringSlice("queue")
+	if list := os.Getenv("VESPENE_AUTOSCALE_QUEUE"); list != "" && !c.IsSet("queue") {
+		for name := range strings.SplitSeq(list, ",") {
+			queues = append(queues, strings.TrimSpace(name))
+		}
 	}
 	for _, name := range []string{"database", "state"} {
 		_, inEnvironment := os.LookupEnv("VESPENE_AUTOSCALE_" + strings.ToUpper(name))
@@ -465,6 +468,8 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, settings setti
 		r.Outcome = failed
 		return result.alive != nil, fmt.Errorf("%w (the command had ended: %s)", stateErr, done.outcome)
 	}
-	s.log.Info(r.Outcome, "pool", p.name, "size", r.plan.size, "took", result.duration.Round(time.Millisecond))
+	if err == nil {
+		s.log.Info(scaled, "pool", p.name, "size", r.plan.size, "took", result.duration.Round(time.Millisecond))
+	}
 	return result.alive != nil, err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,7 @@ func (m withCluster) Run() int {
 			os.Unsetenv(name)
 		}
 	}
+	flag.Set("test.parallel", "12") // most of the tests wait for processes; -parallel still has its say
 	defer stopCluster()
 	return m.M.Run()
 }

@@ -87,7 +87,7 @@ func (r *record) setPlan(p plan) {
 func (r *record) setDue(isDue bool, next time.Time) {
 	r.Due, r.NextDue = &isDue, nil
 	if !next.IsZero() {
-		next = next.UTC()
+		next = next.UTC().Truncate(time.Millisecond) // as the state keeps it
 		r.NextDue = &next
 	}
 }
@@ -219,8 +219,11 @@ func misled(p pool) []string {
 		{p.projectless, "QUEUED without a project: every worker that meets one stops working; delete them in Vespene"},
 	} {
 		if kind.count > 0 {
-			warnings = append(warnings, fmt.Sprintf("counted, but misleading: %s (the oldest for %v) %s",
-				count(kind.count, "build"), kind.oldest.Round(time.Second), kind.what))
+			oldest := ""
+			if kind.oldest > 0 {
+				oldest = fmt.Sprintf(" (the oldest for %v)", kind.oldest.Round(time.Second))
+			}
+			warnings = append(warnings, fmt.Sprintf("counted, but misleading: %s%s %s", count(kind.count, "build"), oldest, kind.what))
 		}
 	}
 	return warnings
@@ -330,6 +333,9 @@ func (s *logStream) complain(err error) {
 	priority := ""
 	if s.journal {
 		priority = "<3>"
+		if exitCode(err) > 128 { // being stopped is no failure
+			priority = "<4>"
+		}
 	}
 	fmt.Fprintf(s, "%svespene-autoscale: %s\n", priority, strings.Join(strings.Fields(err.Error()), " "))
 	var f *failure

@@ -142,7 +142,7 @@ func statePath(given string) (string, error) {
 				name = owner.Username
 			}
 			return "", &failure{code: exitUsage,
-				err:  fmt.Errorf("%s belongs to the user %s, whose next runs files of root's would stop", filepath.Dir(path), name),
+				err:  fmt.Errorf("%s belongs to the user %s, and what root makes there would stop that user's next run", filepath.Dir(path), name),
 				hint: "sudo -u " + name + " vespene-autoscale …"}
 		}
 	}
