@@ -21,7 +21,7 @@ import (
 )
 
 // db.go owns Vespene's database: where it is, and the one read that yields the pools with their counts. It never
-// writes, decides nothing, and lets no type of a driver out.
+// writes, and decides nothing.
 
 // credentialFile has the address where nothing else gives one.
 const credentialFile = "/etc/vespene-autoscale/database"
@@ -94,10 +94,10 @@ func init() {
 	sqlite.MustRegisterDeterministicScalarFunction("date_part", 2, datePart)
 }
 
-// databaseAddress finds the address where --database and its variable do not give it.
-func databaseAddress(given string) (string, error) {
+// findDatabase is the database that is given, or else the one that this machine or the environment names.
+func findDatabase(given string) (database, error) {
 	if given != "" {
-		return given, nil
+		return parseDatabase(given)
 	}
 	files := []string{credentialFile}
 	if directory := os.Getenv("CREDENTIALS_DIRECTORY"); directory != "" {
@@ -106,22 +106,20 @@ func databaseAddress(given string) (string, error) {
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", &failure{code: exitUsage, err: fmt.Errorf("read the database address: %w", err),
+			return database{}, &failure{code: exitUsage, err: fmt.Errorf("read the database address: %w", err),
 				hint: "make the file readable for this user (its group, mode 0640), or give --database"}
 		}
 		if address := strings.TrimSpace(string(content)); address != "" {
-			return address, nil
+			return parseDatabase(address)
 		}
 	}
-	for _, variable := range []string{"PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE"} {
-		if os.Getenv(variable) != "" {
-			if hostaddr := os.Getenv("PGHOSTADDR"); hostaddr != "" {
-				return "hostaddr='" + hostaddr + "'", nil // the one that pgx does not read itself
-			}
-			return "", nil
-		}
+	if hostaddr := os.Getenv("PGHOSTADDR"); hostaddr != "" {
+		return parseDatabase("hostaddr='" + hostaddr + "'") // the one that pgx does not read itself
 	}
-	return "", &failure{code: exitUsage, err: errors.New("no database is given"),
+	if os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") != "" {
+		return parseDatabase("")
+	}
+	return database{}, &failure{code: exitUsage, err: errors.New("no database is given"),
 		hint: "put postgres://USER:PASSWORD@HOST/NAME into " + credentialFile + ", give it with --database, or set PGHOST"}
 }
 
@@ -184,13 +182,17 @@ func parseDatabase(address string) (database, error) {
 	if name == "" {
 		name = config.User // PostgreSQL's default
 	}
-	key := "postgres://" + strings.Join(slices.Compact(hosts), ",") + "/" + name
+	hosts = slices.Compact(hosts)
+	if config.ConnectTimeout == 0 && len(hosts) > 1 { // else the first of several hosts that is silent takes all of connectLimit
+		config.ConnectTimeout = connectLimit / time.Duration(len(hosts))
+	}
+	key := "postgres://" + strings.Join(hosts, ",") + "/" + name
 	return database{key: key, postgres: config}, nil
 }
 
-// readPools reads the named pools, or with no names every pool with autoscaling enabled, in no particular order; now
-// is what the age of builds is reckoned from. Named pools that do not exist are not in the result.
-func (d database) readPools(ctx context.Context, names []string, now time.Time) ([]pool, error) {
+// readPools reads the named pools, or with no names every pool with autoscaling enabled, into a map by name; now is what
+// the age of builds is reckoned from. Named pools that do not exist are not in the result.
+func (d database) readPools(ctx context.Context, names []string, now time.Time) (map[string]pool, error) {
 	choice := "p.autoscaling_enabled"
 	args := []any{float64(now.UnixMilli()) / 1000}
 	if len(names) > 0 {
@@ -217,13 +219,13 @@ func (d database) readPools(ctx context.Context, names []string, now time.Time) 
 			return nil, explain(d, fmt.Errorf("%w: no column worker_pools.%s", errNotVespene, column))
 		}
 	}
-	var pools []pool
+	pools := make(map[string]pool, len(rows))
 	for _, row := range rows {
 		p, err := newPool(columns, row)
 		if err != nil {
 			return nil, explain(d, err)
 		}
-		pools = append(pools, p)
+		pools[p.name] = p
 	}
 	return pools, nil
 }
@@ -260,7 +262,7 @@ func (d database) readPostgres(ctx context.Context, query string, args []any) (c
 				return err
 			}
 			for i := range row {
-				if row[i], err = plainValue(row[i]); err != nil {
+				if row[i], err = plainValue("", row[i]); err != nil {
 					return fmt.Errorf("column %s: %w", columns[i], err)
 				}
 			}
@@ -331,7 +333,7 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 			return nil, nil, err
 		}
 		for i := range row {
-			if row[i], err = typedValue(types[i].DatabaseTypeName(), row[i]); err != nil {
+			if row[i], err = plainValue(types[i].DatabaseTypeName(), row[i]); err != nil {
 				return nil, nil, fmt.Errorf("column %s: %w", columns[i], err)
 			}
 		}
@@ -359,33 +361,19 @@ func newPool(columns []string, row []any) (pool, error) {
 	for i, m := range []*misleading{&p.overdue, &p.expired, &p.projectless} {
 		m.count = counts[3+2*i].(int64)
 		if age, ok := counts[4+2*i].(float64); ok {
-			m.oldest = time.Duration(min(age, longest*60)) * time.Second
+			m.oldest = time.Duration(min(age, longestMinutes*60)) * time.Second
 		}
 	}
 	return p, nil
 }
 
-// plainValue turns what pgx made of a column into nil, bool, int64, float64, string or a time in UTC. Values of other
-// types, which no column of Vespene's has, pass as they are and cannot be printed by a template.
-func plainValue(value any) (any, error) {
+// plainValue turns what a driver made of a column into nil, bool, int64, float64, string or a time in UTC; declared is
+// the column's type in SQLite, which has neither booleans nor times. Values of other types, which no column of Vespene's
+// has, pass as they are and cannot be printed by a template.
+func plainValue(declared string, value any) (any, error) {
 	switch v := value.(type) {
-	case int16:
-		return int64(v), nil
 	case int32:
 		return int64(v), nil
-	case float32:
-		return float64(v), nil
-	case time.Time:
-		return v.UTC(), nil
-	case driver.Valuer:
-		return v.Value()
-	}
-	return value, nil
-}
-
-// typedValue gives a value of SQLite's, which has neither booleans nor times, the type that its column declares.
-func typedValue(declared string, value any) (any, error) {
-	switch v := value.(type) {
 	case int64:
 		if strings.HasPrefix(declared, "BOOL") {
 			if v != 0 && v != 1 {
@@ -443,6 +431,7 @@ func causeOf(ctx context.Context, err error) error {
 func explain(d database, err error) error {
 	what, hint := strings.Join(strings.Fields(err.Error()), " "), ""
 	var server *pgconn.PgError
+	var name *net.DNSError
 	var network *net.OpError
 	switch {
 	case errors.As(err, &server):
@@ -462,6 +451,8 @@ func explain(d database, err error) error {
 		}
 	case strings.Contains(what, "no such table") || strings.Contains(what, "no such column"): // SQLite has one code for all
 		what = fmt.Sprintf("%v: %s", errNotVespene, what)
+	case errors.As(err, &name):
+		what, hint = name.Error(), "check the host in the database address"
 	case errors.As(err, &network):
 		what = network.Error()
 		hint = "check that PostgreSQL runs and that the host and port in the database address are right"

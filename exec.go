@@ -32,9 +32,6 @@ const (
 	lockDescriptor = 30
 )
 
-// hiddenVariables are not passed on to the command, whose output is logged.
-var hiddenVariables = []string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "JOURNAL_STREAM"}
-
 // errTimeout is why a command was ended that took longer than its limit.
 var errTimeout = errors.New("ran out of time")
 
@@ -52,11 +49,11 @@ type command struct {
 type result struct {
 	exitCode *int // as a shell's $?: 128 + n for one ended by signal n; nil where it did not start
 	duration time.Duration
-	tail     string   // the end of its output
-	ended    error    // why we ended it: errTimeout or the context's cause; nil where it ended by itself
-	err      error    // why it did not start
-	left     []string // what it left running when it ended by itself, and has been ended since
-	alive    []string // what could not be ended
+	tail     string    // the end of its output
+	ended    error     // why we ended it: errTimeout or the context's cause; nil where it ended by itself
+	err      error     // why it did not start
+	left     processes // what it left running when it ended by itself, and has been ended since
+	alive    processes // what could not be ended
 }
 
 // process is one line of the process table.
@@ -65,7 +62,15 @@ type process struct {
 	name       string
 }
 
-func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.name) }
+type processes []process
+
+func (all processes) String() string {
+	var names []string
+	for _, p := range all {
+		names = append(names, fmt.Sprintf("%d (%s)", p.pid, p.name))
+	}
+	return strings.Join(names, ", ")
+}
 
 // execute runs the command once, and returns when no process of its session is left. When the context ends or the
 // timeout passes, the session gets one SIGINT, grace to save, and then SIGKILL.
@@ -82,7 +87,7 @@ func execute(ctx context.Context, c command) result {
 	defer reader.Close()
 	cmd := exec.Command("/bin/sh", "-c", c.line)
 	cmd.Stdout, cmd.Stderr = writer, writer
-	cmd.Env = append(commandEnvironment(os.Environ()), c.variables...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), hidden), c.variables...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if c.lock != nil {
 		cmd.ExtraFiles = append(make([]*os.File, lockDescriptor-3), c.lock)
@@ -109,18 +114,18 @@ func execute(ctx context.Context, c command) result {
 	defer timeout.Stop()
 	select {
 	case <-exited:
-		for _, p := range members(session) {
-			r.left = append(r.left, p.String())
-		}
 	case <-timeout.C:
 		r.ended = errTimeout
 	case <-ctx.Done():
 		r.ended = context.Cause(ctx)
 	}
+	select {
+	case <-exited: // by itself, be it at the same moment
+		r.ended, r.left = nil, members(session)
+	default:
+	}
 	if r.ended != nil || r.left != nil {
-		for _, p := range endSession(session) {
-			r.alive = append(r.alive, p.String())
-		}
+		r.alive = endSession(session)
 	}
 	if r.alive == nil || r.ended == nil { // the shell, at least, has ended
 		cmd.Wait() // its error is the exit status, which ProcessState has
@@ -161,7 +166,7 @@ func (r result) problem(limit time.Duration) error {
 	f := &failure{code: exitFailed}
 	switch {
 	case r.alive != nil:
-		f.err = fmt.Errorf("processes of the command cannot be ended, and keep the lock: %s", strings.Join(r.alive, ", "))
+		f.err = fmt.Errorf("processes of the command cannot be ended, and keep the lock: %s", r.alive)
 		f.hint = "see what they wait for, and end them"
 	case errors.Is(r.ended, errTimeout):
 		f.err = fmt.Errorf("the command %w after %v and was ended%s", errTimeout, limit, said)
@@ -179,12 +184,10 @@ func (r result) problem(limit time.Duration) error {
 	return f
 }
 
-// commandEnvironment returns the environment less what the command's output must not show.
-func commandEnvironment(environ []string) []string {
-	return slices.DeleteFunc(environ, func(variable string) bool {
-		name, _, _ := strings.Cut(variable, "=")
-		return slices.Contains(hiddenVariables, name)
-	})
+// hidden tells whether a variable is not passed on to the command, whose output is logged.
+func hidden(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "JOURNAL_STREAM"}, name)
 }
 
 // relay copies lines from reader to output, each behind the prefix, until the end or the reader's deadline, and then
@@ -243,27 +246,19 @@ func (u *untilEmpty) Read(buffer []byte) (n int, err error) {
 
 // endSession interrupts the session once, waits grace for it to be empty, and kills what is left. It returns the
 // processes that even that did not end.
-func endSession(session int) (alive []process) {
+func endSession(session int) (alive processes) {
 	interrupt(session)
-	if alive = waitEmpty(session, grace, func([]process) {}); alive == nil {
-		return nil
-	}
-	return waitEmpty(session, killLimit, func(left []process) {
-		for _, p := range left {
-			syscall.Kill(p.pid, syscall.SIGKILL)
-		}
-	})
-}
-
-// waitEmpty polls until no process of the session is left, and returns those that are at the limit.
-func waitEmpty(session int, limit time.Duration, each func(left []process)) []process {
-	deadline := time.Now().Add(limit)
+	begun := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		left := members(session)
-		if left == nil || time.Now().After(deadline) {
+		left, waited := members(session), time.Since(begun)
+		if left == nil || waited > grace+killLimit {
 			return left
 		}
-		each(left)
+		if waited > grace {
+			for _, p := range left {
+				syscall.Kill(p.pid, syscall.SIGKILL)
+			}
+		}
 		time.Sleep(pause)
 	}
 }
@@ -274,34 +269,44 @@ func waitEmpty(session int, limit time.Duration, each func(left []process)) []pr
 func interrupt(session int) {
 	const passesOn = "timeout"
 	all := members(session)
-	leader, passing := map[int]string{}, map[int]bool{} // by group
+	leader, oneByOne := map[int]string{}, false
 	for _, p := range all {
 		if p.pid == p.group {
 			leader[p.group] = p.name
 		}
-		passing[p.group] = passing[p.group] || p.name == passesOn
+		oneByOne = oneByOne || p.group == session && p.name == passesOn
 	}
-	if !passing[session] {
+	if !oneByOne {
 		syscall.Kill(-session, syscall.SIGINT)
 	}
 	for _, p := range all {
-		byGroup := p.group == session && !passing[session]
-		alone := p.group == session || p.pid == p.group || leader[p.group] == "" || leader[p.group] == passesOn
-		if !byGroup && alone && p.name != passesOn {
+		reached := oneByOne
+		if p.group != session {
+			reached = p.pid == p.group || leader[p.group] == "" || leader[p.group] == passesOn
+		}
+		if reached && p.name != passesOn {
 			syscall.Kill(p.pid, syscall.SIGINT)
 		}
 	}
 }
 
-// members returns the processes of the session that are alive: a zombie is not.
-func members(session int) []process {
+// members returns the processes of the session that are alive: a zombie is not. It looks twice before it says that there
+// are none, since one that forks and ends while the list is read may be missed with its child.
+func members(session int) processes {
+	if found := listMembers(session); found != nil {
+		return found
+	}
+	return listMembers(session)
+}
+
+func listMembers(session int) processes {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
 	defer proc.Close()
 	names, _ := proc.Readdirnames(-1)
-	var found []process
+	var found processes
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil {

@@ -323,11 +323,11 @@ func TestClosedOutput(t *testing.T) {
 			t.Parallel()
 			state, done := newState(t), filepath.Join(t.TempDir(), "done")
 			database := onePool(t, "i=0; while [ $i -lt 20 ]; do echo $i; sleep 0.05; i=$((i+1)); done; echo done > "+done)
-			line := fmt.Sprintf("vespene-autoscale --database %s --state %s %s", database, state, redirection)
+			line := fmt.Sprintf("{ vespene-autoscale --database %s --state %s; echo $? > %s.code; } %s", database, state, done, redirection)
 			if output, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, output)
 			}
-			waitFor(t, func() bool { got := evaluations(t, state); return len(got) == 1 && got[0].ended })
+			waitFor(t, func() bool { code, _ := os.ReadFile(done + ".code"); return string(code) == "0\n" })
 			if got := evaluations(t, state); got[0].outcome != scaled || got[0].exitCode != 0 {
 				t.Errorf("recorded %+v", got)
 			}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 )
 
 // The exit codes, those of sysexits.h where it has one. One ended by signal n is 128 + n.
@@ -32,15 +33,13 @@ const (
 	exitInvalid  = 78
 )
 
-type exitMeaning struct {
+// exitCodes says what each code means; of those that pools come to, the run's is the first.
+var exitCodes = []struct {
 	code    int
 	meaning string
-}
-
-// exitCodes says what each code means; of those that pools come to, the run's is the first.
-var exitCodes = []exitMeaning{
+}{
 	{exitUsage, "wrong usage"},
-	{exitState, "the state file or a lock cannot be opened, read or written, or a lock is held for longer than its evaluation may take"},
+	{exitState, "the state, a lock or the results cannot be opened, read or written, or a lock is held for longer than its evaluation may take"},
 	{exitDatabase, "the Vespene database cannot be reached or queried"},
 	{exitFailed, "a command failed or ran out of time"},
 	{exitInvalid, "a pool does not exist, or its settings, template or plugin are invalid"},
@@ -66,10 +65,7 @@ func (f *failure) Unwrap() error { return f.err }
 // signalled is the cause of a context that a signal ended.
 type signalled struct{ syscall.Signal }
 
-func (s signalled) Error() string {
-	names := map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM", syscall.SIGHUP: "SIGHUP"}
-	return "ended by " + names[s.Signal]
-}
+func (s signalled) Error() string { return "ended by " + unix.SignalName(s.Signal) }
 
 func main() {
 	ctx := signalContext()
@@ -92,14 +88,17 @@ func signalContext() context.Context {
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	log := newLogStream(stderr, os.Getenv("JOURNAL_STREAM"))
+	log, out := newLogStream(stderr, os.Getenv("JOURNAL_STREAM")), &results{w: stdout}
 	code := exitOK
-	app := newApp(stdout, func(c *cli.Context) error {
-		var err error
-		code, err = scale(ctx, c, stdout, log)
+	app := newApp(out, func(c *cli.Context) (err error) {
+		out.json = c.String("output") == "json"
+		code, err = scale(ctx, c, out, log)
 		return err
 	})
 	err := app.RunContext(ctx, args)
+	if err == nil && out.err != nil {
+		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err)}
+	}
 	if err == nil {
 		return code
 	}
@@ -124,11 +123,13 @@ func exitCode(err error) int {
 
 // worse returns which of two codes a run ends with: the one that stands first, and before all one of a signal.
 func worse(a, b int) int {
-	rank := func(code int) int {
-		return slices.IndexFunc(exitCodes, func(c exitMeaning) bool { return c.code == code })
-	}
-	if rank(b) < rank(a) {
-		return b
+	for _, c := range slices.Backward(exitCodes) {
+		switch c.code {
+		case a:
+			return b
+		case b:
+			return a
+		}
 	}
 	return a
 }
@@ -200,23 +201,19 @@ type scaler struct {
 	evaluated bool // something was
 }
 
-// scale does the main job; its error is one for which no pool could be served.
-func scale(ctx context.Context, c *cli.Context, stdout io.Writer, stream *logStream) (code int, err error) {
+// scale does the main job. Its error is what kept it from serving the pools, or the signal that ended it.
+func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream) (code int, err error) {
 	queues, err := checkOptions(c)
-	if err != nil {
-		return 0, err
-	}
-	address, err := databaseAddress(c.String("database"))
-	if err != nil {
-		return 0, err
-	}
-	path, err := statePath(c.String("state"))
 	if err != nil {
 		return 0, err
 	}
 	s := &scaler{force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
 		log: stream.logger(c.Bool("verbose")), stream: stream}
-	if s.database, err = parseDatabase(address); err != nil {
+	if s.database, err = findDatabase(c.String("database")); err != nil {
+		return 0, err
+	}
+	path, err := statePath(c.String("state"))
+	if err != nil {
 		return 0, err
 	}
 	open := openState
@@ -229,12 +226,8 @@ func scale(ctx context.Context, c *cli.Context, stdout io.Writer, stream *logStr
 	if s.state != nil {
 		defer s.state.close() // all is committed
 	}
-	out := &results{w: stdout, json: c.String("output") == "json"}
 	if code, err = s.pools(ctx, queues, out); ctx.Err() != nil {
 		return 0, context.Cause(ctx)
-	}
-	if err == nil && out.err != nil {
-		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err)}
 	}
 	return code, err
 }
@@ -325,15 +318,11 @@ func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code
 	return code, nil
 }
 
-// read reads pools, by name, and says when.
+// read reads pools, and says when.
 func (s *scaler) read(ctx context.Context, names []string) (map[string]pool, time.Time, error) {
 	now := time.Now()
-	list, err := s.database.readPools(ctx, names, now)
-	pools := make(map[string]pool, len(list))
-	for _, p := range list {
-		pools[p.name] = p
-	}
-	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", time.Since(now))
+	pools, err := s.database.readPools(ctx, names, now)
+	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", time.Since(now), "error", err)
 	return pools, now, err
 }
 
@@ -349,7 +338,7 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 		r.Outcome = invalid
 		return r, &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
 	}
-	r.setSettings(p, settings)
+	r.setPlan(newPlan(p, settings))
 	key := poolKey{s.database.key, p.id}
 	var known past
 	if s.state != nil {
@@ -357,9 +346,9 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 			return r, err
 		}
 	}
-	isDue := s.due(&r, known, settings)
+	isDue := s.due(&r, known)
 	if s.dryRun {
-		if err = s.prepare(&r, p, settings, known); err == nil {
+		if err = s.prepare(&r, p, known); err == nil {
 			r.Outcome = dryRun
 		}
 		return r, err
@@ -375,7 +364,7 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 	if err != nil {
 		return r, err
 	}
-	held, err := s.evaluate(ctx, &r, p, settings, key, lock)
+	held, err := s.evaluate(ctx, &r, p, key, lock)
 	if held {
 		lock.Close() // what could not be ended keeps it
 	} else if unlockErr := unlock(lock); unlockErr != nil {
@@ -385,23 +374,23 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 }
 
 // due fills in when the pool is due, and says whether it is: while an evaluation is open that is not known.
-func (s *scaler) due(r *record, known past, settings settings) bool {
+func (s *scaler) due(r *record, known past) bool {
 	if len(known.open) > 0 {
 		r.setDue(false, time.Time{})
 		return false
 	}
-	isDue, clockBack := due(known.last, settings.reevaluate, r.now)
-	if clockBack {
-		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", r.Pool, "last", known.last)
-	}
-	r.setDue(isDue, nextDue(known.last, settings.reevaluate))
+	isDue, _ := due(known.last, r.plan.reevaluate, r.now)
+	r.setDue(isDue, nextDue(known.last, r.plan.reevaluate))
 	return isDue
 }
 
-// prepare plans the size and renders the command.
-func (s *scaler) prepare(r *record, p pool, settings settings, known past) error {
+// prepare fills in the size and renders the command.
+func (s *scaler) prepare(r *record, p pool, known past) error {
 	r.PreviousSize = known.previousSize
-	r.setPlan(newPlan(p, settings))
+	r.setSize()
+	if _, clockBack := due(known.last, r.plan.reevaluate, r.now); clockBack {
+		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", r.Pool, "last", known.last)
+	}
 	for _, warning := range misled(p) {
 		s.log.Warn(warning, "pool", p.name)
 	}
@@ -416,7 +405,7 @@ func (s *scaler) prepare(r *record, p pool, settings settings, known past) error
 
 // evaluate is the turn of a pool that seemed due, under its lock: due still? – claim – command – outcome. held says that
 // processes of the command are alive, and keep the lock.
-func (s *scaler) evaluate(ctx context.Context, r *record, p pool, settings settings, key poolKey, lock *os.File) (held bool, err error) {
+func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, lock *os.File) (held bool, err error) {
 	stateCtx := context.WithoutCancel(ctx) // what a signal ended is recorded, too
 	known, err := s.state.past(stateCtx, key)
 	if err != nil {
@@ -433,15 +422,18 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, settings setti
 		}
 	}
 	known.open = nil
-	if !s.due(r, known, settings) && !s.force {
+	if !s.due(r, known) && !s.force {
 		r.setNotDue(known.last)
 		return false, nil
 	}
-	if err := s.prepare(r, p, settings, known); err != nil {
+	if err := s.prepare(r, p, known); err != nil {
 		return false, err
 	}
-	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: r.now, deadline: r.now.Add(s.timeout), forced: s.force,
-		queued: r.plan.queued, running: r.plan.running, size: r.plan.size, queuedSize: r.plan.queuedSize})
+	if ctx.Err() != nil { // nothing has been run: no interval begins
+		r.Outcome = interrupted
+		return false, context.Cause(ctx)
+	}
+	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: r.now, deadline: r.now.Add(s.timeout), forced: s.force, plan: *r.plan})
 	if err != nil {
 		return false, err
 	}
@@ -451,7 +443,7 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, settings setti
 		timeout: s.timeout, output: s.stream, prefix: s.stream.prefix(p.name)})
 	ended := time.Now()
 	if result.left != nil {
-		s.log.Warn("the command left processes running, which were ended", "pool", p.name, "processes", strings.Join(result.left, ", "))
+		s.log.Warn("the command left processes running, which were ended", "pool", p.name, "processes", result.left)
 	}
 	err = result.problem(s.timeout)
 	r.setResult(result, err)
@@ -459,14 +451,15 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, settings setti
 	if err == nil {
 		last = r.now
 	}
-	r.setDue(*r.Due, nextDue(last, settings.reevaluate))
+	r.setDue(*r.Due, nextDue(last, r.plan.reevaluate))
+	r.now = ended
 	done := outcome{ended: ended, outcome: r.Outcome, exitCode: result.exitCode, output: result.tail}
 	if err != nil {
 		done.err = err.Error()
 	}
 	if stateErr := s.state.complete(stateCtx, id, done); stateErr != nil {
-		r.Outcome = failed
-		return result.alive != nil, fmt.Errorf("%w (the command had ended: %s)", stateErr, done.outcome)
+		r.Outcome, r.NextDue = failed, nil
+		return result.alive != nil, fmt.Errorf("%w; the command had ended: %s", stateErr, strings.TrimSpace(done.outcome+" "+done.err))
 	}
 	if err == nil {
 		s.log.Info(scaled, "pool", p.name, "size", r.plan.size, "took", result.duration.Round(time.Millisecond))

@@ -51,6 +51,12 @@ func need(t testing.TB, what string, there bool) {
 	t.Skipf("%s is missing; see CONTRIBUTING.md", what)
 }
 
+// needNoCredential keeps tests that give no database from finding, and sizing, a real one.
+func needNoCredential(t testing.TB) {
+	_, err := os.Stat(credentialFile)
+	need(t, "a machine without "+credentialFile, err != nil)
+}
+
 // ran is how a run of the program ended; code is -n where signal n killed it.
 type ran struct {
 	code           int
@@ -135,6 +141,7 @@ func onePool(t testing.TB, command string) string {
 func newState(t testing.TB) string { return filepath.Join(t.TempDir(), "state", "state.db") }
 
 func TestScripts(t *testing.T) {
+	needNoCredential(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/big"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -19,8 +18,8 @@ import (
 // minutes instead of slipping to six.
 const early = 10 * time.Second
 
-// longest bounds reevaluate_minutes: a century is never, and every time computed with it can still be written.
-const longest = 100 * 365 * 24 * 60
+// longestMinutes bounds reevaluate_minutes: a century is never, and every time computed with it can still be written.
+const longestMinutes = 100 * 365 * 24 * 60
 
 // pool is one worker pool as Vespene's database has it: its row, and the counts of its builds at the same moment.
 type pool struct {
@@ -72,16 +71,16 @@ type plan struct {
 
 // checked returns the pool's settings, or an error that names the setting and its value.
 func (p pool) checked() (settings, error) {
-	r := columnReader{columns: p.columns}
+	r := &columnReader{columns: p.columns}
 	s := settings{
-		buildLatest:   r.boolean("build_latest"),
+		buildLatest:   typed[bool](r, "build_latest", "true or false"),
 		queuedWeight:  r.decimal("queued_weight"),
 		runningWeight: r.decimal("running_weight"),
 		multiplier:    r.decimal("multiplier"),
 		excess:        r.integer("excess"),
 		minimum:       r.natural("minimum"),
 		maximum:       r.integer("maximum"),
-		reevaluate:    time.Duration(min(r.natural("reevaluate_minutes"), longest)) * time.Minute,
+		reevaluate:    time.Duration(min(r.natural("reevaluate_minutes"), longestMinutes)) * time.Minute,
 		planner:       r.text("planner", "stock"),
 		executor:      r.text("executor", "shell"),
 		command:       r.text("executor_command", ""),
@@ -120,21 +119,15 @@ func (r *columnReader) fail(column, shouldBe string) {
 	}
 }
 
-func (r *columnReader) boolean(column string) bool {
-	v, ok := r.columns[column].(bool)
+func typed[T any](r *columnReader, column, shouldBe string) T {
+	v, ok := r.columns[column].(T)
 	if !ok {
-		r.fail(column, "true or false")
+		r.fail(column, shouldBe)
 	}
 	return v
 }
 
-func (r *columnReader) integer(column string) int64 {
-	v, ok := r.columns[column].(int64)
-	if !ok {
-		r.fail(column, "a whole number")
-	}
-	return v
-}
+func (r *columnReader) integer(column string) int64 { return typed[int64](r, column, "a whole number") }
 
 func (r *columnReader) natural(column string) int64 {
 	v := r.integer(column)
@@ -147,45 +140,26 @@ func (r *columnReader) natural(column string) int64 {
 // decimal reads a floating-point setting of zero or more as its shortest decimal form, which is what its owner typed:
 // 1.1 is 11/10, not the binary fraction next to it.
 func (r *columnReader) decimal(column string) *big.Rat {
-	var f float64
+	d, finite := new(big.Rat), false
 	switch v := r.columns[column].(type) {
-	case int64: // SQLite's, where a column has no type of its own
-		return r.notNegative(column, new(big.Rat).SetInt64(v))
-	case float64:
-		f = v
+	case float64, int64: // an integer of SQLite's, where a column has no type of its own
+		if d, finite = d.SetString(fmt.Sprint(v)); !finite {
+			r.fail(column, "a finite number")
+		} else if d.Sign() < 0 {
+			r.fail(column, "zero or more")
+		}
 	default:
 		r.fail(column, "a number")
-		return new(big.Rat)
-	}
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		r.fail(column, "a finite number")
-		return new(big.Rat)
-	}
-	d, _ := new(big.Rat).SetString(strconv.FormatFloat(f, 'g', -1, 64))
-	return r.notNegative(column, d)
-}
-
-func (r *columnReader) notNegative(column string, d *big.Rat) *big.Rat {
-	if d.Sign() < 0 {
-		r.fail(column, "zero or more")
 	}
 	return d
 }
 
 // text reads a text setting; empty and NULL mean byDefault.
 func (r *columnReader) text(column, byDefault string) string {
-	switch v := r.columns[column].(type) {
-	case nil:
+	if r.columns[column] == nil {
 		return byDefault
-	case string:
-		if v == "" {
-			return byDefault
-		}
-		return v
-	default:
-		r.fail(column, "text")
-		return ""
 	}
+	return cmp.Or(typed[string](r, column, "text"), byDefault)
 }
 
 // parseVariables parses the column variables, a JSON object; empty and NULL are an empty one.

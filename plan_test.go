@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -172,7 +172,7 @@ func TestDue(t *testing.T) {
 	if isDue, back := due(time.Time{}, time.Hour, now); !isDue || back {
 		t.Errorf("never evaluated: due %v, clock back %v; want true, false", isDue, back)
 	}
-	if next := nextDue(now, longest*time.Minute); next.Year() > 9999 {
+	if next := nextDue(now, longestMinutes*time.Minute); next.Year() > 9999 {
 		t.Errorf("next due in the year %d, which JSON cannot hold", next.Year())
 	}
 }
@@ -220,7 +220,7 @@ func FuzzPlan(f *testing.F) {
 			t.Fatalf("one more build, and %d, %d become %d, %d", first.size, first.queuedSize, second.size, second.queuedSize)
 		}
 		exact := func(f float64) *big.Rat {
-			r, ok := new(big.Rat).SetString(fmt.Sprint(f))
+			r, ok := new(big.Rat).SetString(strconv.FormatFloat(f, 'e', -1, 64))
 			if !ok {
 				t.Fatalf("%v has no decimal form", f)
 			}

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"reflect"
@@ -43,6 +43,9 @@ var registerTags = sync.OnceValue(func() error {
 		pongo2.RegisterFilter("quote", quoteFilter))
 })
 
+// noFiles is what a set loads templates from: nothing.
+var noFiles = pongo2.NewFSLoader(embed.FS{})
+
 // rendering is one template on its way to a command.
 type rendering struct {
 	source    string
@@ -53,17 +56,9 @@ type rendering struct {
 	rewritten bool            // the positions in errors are not those of the source any more
 }
 
-// noFiles is the loader of a set without files.
-type noFiles struct{}
-
-func (noFiles) Abs(_, name string) string { return name }
-func (noFiles) Get(path string) (io.Reader, error) {
-	return nil, fmt.Errorf("%s: templates read no files", path)
-}
-
 // render makes the command line of a pool's template. The error is a sentence about executor_command.
 func render(p pool, planned plan, previousSize *int64) (line string, err error) {
-	r := &rendering{source: strings.ReplaceAll(planned.command, "\r\n", "\n"), set: pongo2.NewSet("", noFiles{})}
+	r := &rendering{source: strings.ReplaceAll(planned.command, "\r\n", "\n"), set: pongo2.NewSet("", noFiles)}
 	r.names = pongo2.Context{
 		"worker_pool": p.columns, "worker": p.columns, "variables": planned.variables,
 		"size": planned.size, "queued_size": planned.queuedSize,
@@ -318,7 +313,12 @@ func printable(text string) error {
 // check sees that the template uses only the allowed tags, and names that exist, and returns it with every output
 // rewritten to a printTag.
 func (r *rendering) check() (rewritten string, err error) {
-	c := newChecker(r.names)
+	names := map[string][]any{}
+	for name, value := range r.names {
+		names[name] = []any{value}
+	}
+	delete(names, renderKey)
+	c := checker{{names: names}}
 	lines := strings.SplitAfter(r.source, "\n")
 	copied, inComment := 0, false
 	for rest := r.tokens; len(rest) > 0; {
@@ -401,16 +401,6 @@ type scope struct {
 	names   map[string][]any
 	inEach  map[string][]any // of an if: the names that each branch so far has set
 	hasElse bool
-}
-
-func newChecker(context pongo2.Context) checker {
-	names := map[string][]any{}
-	for name, value := range context {
-		if name != renderKey {
-			names[name] = []any{value}
-		}
-	}
-	return checker{{names: names}}
 }
 
 // tag checks one tag and opens, changes or closes a scope.
@@ -580,9 +570,6 @@ func (c *checker) path(tokens []*pongo2.Token) (values []any, length int, err er
 		case len(rest) > 0 && isSymbol(rest[0], "("):
 			return nil, 0, at(tokens[0], "there are no functions")
 		case len(rest) > 1 && isSymbol(rest[0], "|") && strings.HasPrefix(rest[1].Val, "default"):
-			if err != nil {
-				return nil, length, nil
-			}
 			return values, length, nil
 		default:
 			return values, length, err

@@ -59,28 +59,23 @@ type record struct {
 	DurationMS   *int64           `json:"duration_ms"`
 	Error        *string          `json:"error"`
 
-	plan *plan     // for the text
-	now  time.Time // of the pool's turn, for the text
+	plan *plan     // of a pool with valid settings
+	now  time.Time // of the pool's turn, and then its end, for the text
 }
 
-// setSettings fills in what a pool's settings and counts say.
-func (r *record) setSettings(p pool, s settings) {
-	queued := p.queuedBuilds
-	if s.buildLatest {
-		queued = p.queuedProjects
-	}
-	r.Queued, r.Running = &queued, &p.running
-	r.Minimum, r.Maximum = &s.minimum, &s.maximum
-	r.Planner, r.Executor = &s.planner, &s.executor
-}
-
-// setPlan fills in the size and how it came about.
+// setPlan keeps the plan, and fills in the settings and counts that it is made of.
 func (r *record) setPlan(p plan) {
 	r.plan = &p
-	r.Size, r.QueuedSize, r.Capped = &p.size, &p.queuedSize, &p.capped
-	raw := json.RawMessage(decimalString(p.raw))
-	r.Raw = &raw
-	r.Reason = strings.Join(terms(p), "; ")
+	r.Queued, r.Running = &p.queued, &p.running
+	r.Minimum, r.Maximum = &p.minimum, &p.maximum
+	r.Planner, r.Executor = &p.planner, &p.executor
+}
+
+// setSize fills in the plan's size and how it came about.
+func (r *record) setSize() {
+	r.Size, r.QueuedSize, r.Capped = &r.plan.size, &r.plan.queuedSize, &r.plan.capped
+	raw := json.RawMessage(decimalString(r.plan.raw))
+	r.Raw, r.Reason = &raw, strings.Join(terms(*r.plan), "; ")
 }
 
 // setDue fills in when the pool is due; a next of zero is left out.
@@ -149,19 +144,14 @@ func terms(p plan) []string {
 }
 
 // writeJSON writes the record as one line.
-func writeJSON(w io.Writer, r record) error {
-	var line bytes.Buffer
-	encoder := json.NewEncoder(&line)
+func writeJSON(w io.Writer, r record) {
+	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false) // commands are full of & and >
-	if err := encoder.Encode(r); err != nil {
-		return err
-	}
-	_, err := w.Write(line.Bytes())
-	return err
+	encoder.Encode(r)            // results keeps the error
 }
 
 // writeText writes the record as a block for people.
-func writeText(w io.Writer, r record) error {
+func writeText(w io.Writer, r record) {
 	var b strings.Builder
 	row := func(what, text string) { fmt.Fprintf(&b, "  %-8s %s\n", what, text) }
 	switch {
@@ -194,8 +184,7 @@ func writeText(w io.Writer, r record) error {
 	} else if r.Due != nil && *r.Due && r.DryRun {
 		row("due", "now")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	io.WriteString(w, b.String())
 }
 
 // clockTime is a time as people here read it, with the date where that is not today's.
@@ -244,27 +233,32 @@ func label(name string) string {
 	return name
 }
 
-// results is standard output. That its reader has gone stops nothing; any other error is kept.
+// results is standard output. That its reader has gone stops nothing; another error stops nothing either, but is kept.
 type results struct {
 	w    io.Writer
 	json bool
 	err  error
 }
 
-func (o *results) write(r record) {
-	write := writeText
-	if o.json {
-		write = writeJSON
-	}
-	if err := write(o.w, r); err != nil && !errors.Is(err, syscall.EPIPE) && o.err == nil {
+func (o *results) Write(p []byte) (int, error) {
+	if _, err := o.w.Write(p); err != nil && !errors.Is(err, syscall.EPIPE) && o.err == nil {
 		o.err = err
+	}
+	return len(p), nil
+}
+
+func (o *results) write(r record) {
+	if o.json {
+		writeJSON(o, r)
+	} else {
+		writeText(o, r)
 	}
 }
 
 // note writes what is no record, for people only.
 func (o *results) note(text string) {
 	if !o.json {
-		fmt.Fprintln(o.w, text) // nothing is lost with it
+		fmt.Fprintln(o, text)
 	}
 }
 

@@ -202,12 +202,13 @@ func TestJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	stat := info.Sys().(*syscall.Stat_t)
-	for _, args := range [][]string{{"--database", database, "--state", newState(t), "--verbose", "--timeout", "1h"}, {"--nope"}} {
+	for want, args := range map[int][]string{exitInvalid: {"--database", database, "--state", newState(t), "--verbose"},
+		exitUsage: {"--nope"}} {
 		cmd, _, _ := program(t, args...)
 		cmd.Stderr = log
 		cmd.Env = append(cmd.Env, fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino))
-		if code := exitOf(t, cmd.Run()); code != exitInvalid && code != exitUsage {
-			t.Errorf("exit %d", code)
+		if code := exitOf(t, cmd.Run()); code != want {
+			t.Errorf("%v: exit %d, want %d", args, code, want)
 		}
 	}
 	lines := string(contentOf(t, log.Name()))
@@ -227,6 +228,7 @@ func TestJournal(t *testing.T) {
 // TestAddressAndStatePlaces: where the database's address and the state come from where no option gives them.
 func TestAddressAndStatePlaces(t *testing.T) {
 	t.Parallel()
+	needNoCredential(t)
 	c, name, address := postgresDatabase(t, fileContent(t, "vespene.sql"))
 	credentials := t.TempDir()
 	writeFile(t, filepath.Join(credentials, "database"), []byte("\n"+address+"\n"))
@@ -281,24 +283,41 @@ func TestAddressAndStatePlaces(t *testing.T) {
 	}
 }
 
-// TestStatePathOfUser: of an ordinary user, the state is in the directory that the XDG specification names.
-func TestStatePathOfUser(t *testing.T) {
-	if os.Geteuid() == 0 {
-		if path, err := statePath(""); err != nil || path != "/var/lib/vespene-autoscale/state.db" {
-			t.Errorf("root's is %s, %v", path, err)
-		}
-		t.Setenv("STATE_DIRECTORY", "/one:/two")
-		if path, err := statePath(""); err != nil || path != "/one/state.db" {
-			t.Errorf("in a service it is %s, %v", path, err)
-		}
-		return
+// TestStatePath: the state of root and in a service, and of an ordinary user where the XDG specification says.
+func TestStatePath(t *testing.T) {
+	need(t, "root, to become another user", os.Geteuid() == 0)
+	if path, err := statePath(""); err != nil || path != "/var/lib/vespene-autoscale/state.db" {
+		t.Errorf("root's is %s, %v", path, err)
 	}
-	t.Setenv("HOME", "/home/x")
-	for base, want := range map[string]string{"": "/home/x/.local/state", "/y": "/y", "relative": "/home/x/.local/state"} {
-		t.Setenv("XDG_STATE_HOME", base)
-		if path, err := statePath(""); err != nil || path != want+"/vespene-autoscale/state.db" {
-			t.Errorf("with XDG_STATE_HOME=%s it is %s, %v", base, path, err)
+	t.Setenv("STATE_DIRECTORY", "/one:/two")
+	if path, err := statePath(""); err != nil || path != "/one/state.db" {
+		t.Errorf("in a service it is %s, %v", path, err)
+	}
+	home, err := os.MkdirTemp("", "vespene-home-") // t.TempDir is root's alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(home)
+	chmod(t, home, 0o777)
+	executable := filepath.Join(home, "vespene-autoscale")
+	if err := os.WriteFile(executable, contentOf(t, "/proc/self/exe"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(home, "vespene.sql"), []byte(fileContent(t, "vespene.sql")))
+	chmod(t, filepath.Join(home, "vespene.sql"), 0o644)
+	for base, want := range map[string]string{"": home + "/.local/state", home + "/y": home + "/y", "relative": home + "/.local/state"} {
+		cmd, _, stderr := program(t, "--database", "sqlite:"+filepath.Join(home, "vespene.sql"))
+		cmd.Path = executable
+		cmd.Env = append(cmd.Env, "HOME="+home, "STATE_DIRECTORY=", "XDG_STATE_HOME="+base)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		cmd.Dir = home
+		if code := exitOf(t, cmd.Run()); code != 0 {
+			t.Errorf("with XDG_STATE_HOME=%s: exit %d, %s", base, code, stderr)
 		}
+		if _, err := os.Stat(want + "/vespene-autoscale/state.db"); err != nil {
+			t.Errorf("with XDG_STATE_HOME=%s: %v", base, err)
+		}
+		os.RemoveAll(want)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -98,8 +97,7 @@ type claim struct {
 	pool              string
 	started, deadline time.Time
 	forced            bool
-	queued, running   int64
-	size, queuedSize  int64
+	plan              plan
 }
 
 // outcome is how an evaluation ended; exitCode is nil where no command ended.
@@ -111,10 +109,9 @@ type outcome struct {
 	output   string
 }
 
-// statePath is the state file: the given one, or the default for this user. It is an error for root to use another
-// user's, since files of root's would stop that user's next run.
-func statePath(given string) (string, error) {
-	path := given
+// statePath is the absolute path of the state file: the given one, or the default for this user. It is an error for root
+// to use another user's, since files of root's would stop that user's next run.
+func statePath(path string) (string, error) {
 	if path == "" {
 		directory, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
 		me, err := user.Current()
@@ -135,6 +132,10 @@ func statePath(given string) (string, error) {
 		}
 		path = filepath.Join(directory, "state.db")
 	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", stateFailure(path, err)
+	}
 	if info, err := os.Stat(filepath.Dir(path)); err == nil && os.Geteuid() == 0 {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
 			name := fmt.Sprintf("'#%d'", stat.Uid)
@@ -151,10 +152,6 @@ func statePath(given string) (string, error) {
 
 // openState opens the state file, making it and its directory where they are missing.
 func openState(ctx context.Context, path string) (*state, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, stateFailure(path, err)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, stateFailure(path, err)
 	}
@@ -173,21 +170,17 @@ func openState(ctx context.Context, path string) (*state, error) {
 
 // readState opens the state file for reading only, whatever a killed run left beside it; nil where there is none.
 func readState(ctx context.Context, path string) (*state, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, stateFailure(path, err)
-	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil, nil
-	} else if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a file") // SQLite would call this a disk error
+	} else if err == nil && info.IsDir() {
+		err = syscall.EISDIR // SQLite would call it a disk error
 	}
 	if err != nil {
 		return nil, stateFailure(path, err)
 	}
 	options := "mode=ro"
-	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+	if wal, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) || err == nil && wal.Size() == 0 {
 		options += "&immutable=1" // nobody writes, and SQLite need not make the files in which readers meet writers
 	}
 	return openSQLite(ctx, path, options, info)
@@ -284,36 +277,39 @@ func (s *state) past(ctx context.Context, key poolKey) (past, error) {
 			known.last = time.UnixMilli(ended.Int64) // what it did until then is unknown
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return past{}, stateFailure(s.path, err)
-	}
-	return known, nil
+	return known, stateFailure(s.path, rows.Err())
 }
 
 // claim records that an evaluation begins, and returns its id; when it returns, the row is on the disk.
 func (s *state) claim(ctx context.Context, key poolKey, c claim) (id int64, err error) {
+	if err := s.inPlace(); err != nil {
+		return 0, err
+	}
 	result, err := s.db.ExecContext(ctx, `INSERT INTO evaluations
 		(database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		key.database, key.id, c.pool, c.started.UnixMilli(), c.deadline.UnixMilli(), c.forced,
-		c.queued, c.running, c.size, c.queuedSize)
+		c.plan.queued, c.plan.running, c.plan.size, c.plan.queuedSize)
 	if err != nil {
 		return 0, stateFailure(s.path, err)
 	}
 	id, err = result.LastInsertId()
-	if err != nil {
-		return 0, stateFailure(s.path, err)
+	return id, stateFailure(s.path, err)
+}
+
+// inPlace sees that the file has its name still: SQLite would write on into one that has not.
+func (s *state) inPlace() error {
+	now, err := os.Stat(s.path)
+	if err == nil && !os.SameFile(now, s.file) {
+		err = errors.New("it was replaced by another file since it was opened")
 	}
-	return id, nil
+	return stateFailure(s.path, err)
 }
 
 // complete records how the evaluation with that id ended.
 func (s *state) complete(ctx context.Context, id int64, o outcome) error {
-	// SQLite would write on into a file that has no name any more.
-	if now, err := os.Stat(s.path); err != nil {
-		return stateFailure(s.path, err)
-	} else if !os.SameFile(now, s.file) {
-		return stateFailure(s.path, errors.New("it was replaced by another file while the command ran"))
+	if err := s.inPlace(); err != nil {
+		return err
 	}
 	result, err := s.db.ExecContext(ctx, `UPDATE evaluations
 		SET ended = ?, outcome = ?, exit_code = ?, error = nullif(?, ''), output = ? WHERE id = ? AND ended IS NULL`,
@@ -334,12 +330,10 @@ func (s *state) prune(ctx context.Context, now time.Time) error {
 		SELECT old.id FROM evaluations old
 		WHERE old.started < ? AND old.ended IS NOT NULL AND EXISTS (
 			SELECT 1 FROM evaluations later WHERE later.database = old.database AND later.pool_id = old.pool_id
-			AND later.outcome = 'scaled' AND later.id > old.id)
+			AND later.id > old.id AND later.ended IS NOT NULL
+			AND (later.outcome = 'scaled' OR old.outcome <> 'scaled'))
 		ORDER BY old.started LIMIT ?)`, now.Add(-keepFor).UnixMilli(), pruneMost)
-	if err != nil {
-		return stateFailure(s.path, err)
-	}
-	return nil
+	return stateFailure(s.path, err)
 }
 
 // errBusy says that another run, or a command that outlived its run, holds the lock.
@@ -354,13 +348,11 @@ func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
 		if err != nil {
 			return nil, stateFailure(path, err)
 		}
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			var opened, named os.FileInfo
-			if opened, err = file.Stat(); err == nil {
-				if named, err = os.Stat(path); err == nil && os.SameFile(opened, named) {
-					return file, nil
-				}
+		if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			opened, openedErr := file.Stat()
+			named, namedErr := os.Stat(path)
+			if err = errors.Join(openedErr, namedErr); err == nil && os.SameFile(opened, named) {
+				return file, nil
 			}
 		}
 		file.Close()
@@ -395,7 +387,7 @@ func unlock(file *os.File) error {
 }
 
 func (s *state) lockPath(key poolKey) string {
-	hash := sha256.Sum256([]byte(key.database + "\x00" + strconv.FormatInt(key.id, 10)))
+	hash := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", key.database, key.id))
 	return filepath.Join(filepath.Dir(s.path), fmt.Sprintf("%x.lock", hash[:12]))
 }
 
@@ -419,8 +411,15 @@ func (s *state) holders(key poolKey) []string {
 	return slices.Compact(holders) // a process may have it open more than once
 }
 
-// stateFailure is an error of the state file or a lock at path with what to do about it.
+// stateFailure is an error of the state file or a lock at path with what to do about it; nil of none.
 func stateFailure(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var named *fs.PathError
+	if errors.As(err, &named) && named.Path == path {
+		err = named.Err // which would name it again
+	}
 	f := &failure{code: exitState, err: fmt.Errorf("state %s: %w", path, err)}
 	what := err.Error()
 	switch {
