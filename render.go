@@ -16,31 +16,47 @@ import (
 	"unicode/utf8"
 
 	"github.com/flosch/pongo2/v6"
+	"mvdan.cc/sh/v3/syntax"
 )
 
 // render.go is the template half of the execution: it makes the command of a pool's executor_command, strictly (a name
 // that does not exist is an error) and shell-safely (a value that a shell would not take as one plain word is one).
-// The engine lexes the template, checker looks at every tag and name, and every output, {{ … }}, is rewritten into a
-// tag of ours, so that no value gets into the command but through printNode.
+// The engine lexes the template, checker looks at every tag and name and rewrites what the engine is to do our way: each
+// output, {{ … }}, becomes a tag of ours, so that no value gets into the command but through printNode; each filter and
+// operator is given what it can take and no more (guards); each round of a loop is counted.
 //
 // This is robustness, not a border: who may edit a pool may edit its command.
 
-// commandLimit is the longest command that Linux takes as one argument (MAX_ARG_STRLEN, with its closing NUL).
-const commandLimit = 128<<10 - 1
-
-// The tags that exist for the sake of this file, and the name under which they find what they share.
 const (
-	lexTag    = "vespene_lex"
-	printTag  = "vespene_print"
-	renderKey = "vespene_rendering"
+	// commandLimit is the longest command that Linux takes as one argument (MAX_ARG_STRLEN, with its closing NUL).
+	commandLimit = 128<<10 - 1
+
+	roundLimit = 10_000           // of all loops of a template together
+	timeLimit  = 10 * time.Second // of the same
 )
 
-// registerTags registers what the engine keeps for the whole process, when the first template is rendered.
-var registerTags = sync.OnceValue(func() error {
-	return errors.Join(
+// What exists in the engine for the sake of this file begins with prefix; renderKey is where tags find what they share.
+const (
+	prefix       = "vespene_"
+	lexTag       = prefix + "lex"
+	printTag     = prefix + "print"
+	roundTag     = prefix + "round"
+	operandGuard = prefix + "operand"
+	renderKey    = prefix + "rendering"
+)
+
+// register registers what the engine keeps for the whole process, when the first template is rendered.
+var register = sync.OnceValue(func() error {
+	err := errors.Join(
 		pongo2.RegisterTag(lexTag, parseLexTag),
 		pongo2.RegisterTag(printTag, parsePrintTag),
-		pongo2.RegisterFilter("quote", quoteFilter))
+		pongo2.RegisterTag(roundTag, parseRoundTag),
+		pongo2.RegisterFilter("quote", quoteFilter),
+		pongo2.RegisterFilter(operandGuard, guardOperand))
+	for name, takes := range filters {
+		err = errors.Join(err, pongo2.RegisterFilter(prefix+name, guard(name, takes)))
+	}
+	return err
 })
 
 // noFiles is what a set loads templates from: nothing.
@@ -54,7 +70,13 @@ type rendering struct {
 	tokens    []*pongo2.Token // of the source
 	outputs   []string        // the text of each {{ … }}, for messages
 	rewritten bool            // the positions in errors are not those of the source any more
+	begun     time.Time       // of the execution
+	rounds    int             // of loops, so far
+	quotes    []quotedWord
 }
+
+// quotedWord is where in the command something quoted stands, and by which of rendering.outputs.
+type quotedWord struct{ offset, output int }
 
 // render makes the command line of a pool's template. The error is a sentence about executor_command.
 func render(p pool, planned plan, previousSize *int64) (line string, err error) {
@@ -81,7 +103,7 @@ func (r *rendering) execute() (line string, err error) {
 			line, err = "", fmt.Errorf("the template engine stopped: %v", reason)
 		}
 	}()
-	if err := errors.Join(registerTags(), printable(r.source)); err != nil {
+	if err := errors.Join(register(), printable(r.source)); err != nil {
 		return "", err
 	}
 	if err := r.lex(); err != nil {
@@ -94,7 +116,7 @@ func (r *rendering) execute() (line string, err error) {
 	if _, err := r.set.FromString(r.source); err != nil { // what is malformed is found at its own position
 		return "", err
 	}
-	r.rewritten = true
+	r.rewritten, r.begun = true, time.Now()
 	template, err := r.set.FromString(rewritten)
 	if err != nil {
 		return "", err
@@ -102,17 +124,18 @@ func (r *rendering) execute() (line string, err error) {
 	if line, err = template.Execute(r.names); err != nil {
 		return "", err
 	}
-	line = strings.ReplaceAll(line, "\r\n", "\n")
 	switch err := printable(line); {
 	case err != nil:
 		return "", fmt.Errorf("what it renders to cannot be run: %w", err)
 	case strings.TrimSpace(line) == "":
 		return "", errors.New(`nothing to run: write the command that sizes the pool, such as resize "$VESPENE_POOL" "$VESPENE_SIZE"`)
 	case len(line) > commandLimit:
-		return "", fmt.Errorf("what it renders to is longer than %d bytes: call a script instead", commandLimit)
+		return "", fmt.Errorf("what it renders to %w", errTooLong)
 	}
-	return line, nil
+	return line, r.checkQuotes(line)
 }
+
+var errTooLong = fmt.Errorf("is or makes the command longer than %d bytes: call a script instead", commandLimit)
 
 // sentence makes one sentence of an error of the engine's or of ours.
 func (r *rendering) sentence(err error) error {
@@ -183,20 +206,52 @@ func (n *printNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.Template
 		return err
 	}
 	before := writer.(fmt.Stringer).String() // a bytes.Buffer; anything else panics, which is an error too
-	word, printErr := shellWord(value.Interface(), n.expression.FilterApplied("safe"), before)
+	word, isQuoted, printErr := shellWord(value.Interface(), n.expression.FilterApplied("safe"))
+	word = strings.ReplaceAll(word, "\r\n", "\n")
 	if printErr == nil && len(before)+len(word) > commandLimit {
-		printErr = fmt.Errorf("makes the command longer than %d bytes: call a script instead", commandLimit)
+		printErr = errTooLong
 	}
+	r := ctx.Public[renderKey].(*rendering)
 	if printErr != nil {
-		text := ctx.Public[renderKey].(*rendering).outputs[n.index]
-		return ctx.OrigError(fmt.Errorf("%s %w", text, printErr), nil)
+		return ctx.OrigError(fmt.Errorf("%s %w", r.outputs[n.index], printErr), nil)
+	}
+	if isQuoted {
+		r.quotes = append(r.quotes, quotedWord{len(before), n.index})
 	}
 	writer.WriteString(word)
 	return nil
 }
 
+// roundNode begins each round of a loop, and ends one that goes on for too long.
+type roundNode struct{}
+
+func parseRoundTag(*pongo2.Parser, *pongo2.Token, *pongo2.Parser) (pongo2.INodeTag, *pongo2.Error) {
+	return roundNode{}, nil
+}
+
+func (roundNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.TemplateWriter) *pongo2.Error {
+	r := ctx.Public[renderKey].(*rendering)
+	r.rounds++
+	switch {
+	case r.rounds > roundLimit:
+		return ctx.OrigError(fmt.Errorf("its loops go round more than %d times: call a script instead", roundLimit), nil)
+	case time.Since(r.begun) > timeLimit:
+		return ctx.OrigError(fmt.Errorf("its loops take longer than %v: call a script instead", timeLimit), nil)
+	case len(writer.(fmt.Stringer).String()) > commandLimit:
+		return ctx.OrigError(fmt.Errorf("what it renders to %w", errTooLong), nil)
+	}
+	return nil
+}
+
 // quoted is a string that |quote has made one word for the shell. Any other filter makes a plain string of it again.
 type quoted string
+
+// whole tells whether q is all of what |quote made, and not a part of it that a loop or a filter took.
+func (q quoted) whole() bool {
+	inside, begins := strings.CutPrefix(string(q), "'")
+	inside, ends := strings.CutSuffix(inside, "'")
+	return begins && ends && !strings.Contains(strings.ReplaceAll(inside, `'\''`, ""), "'")
+}
 
 func quoteFilter(in, _ *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
 	text, err := plainText(in.Interface())
@@ -206,25 +261,56 @@ func quoteFilter(in, _ *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
 	return pongo2.AsValue(quoted("'" + strings.ReplaceAll(text, "'", `'\''`) + "'")), nil
 }
 
-// shellWord is what a value becomes in a command that has begun with before. A string must be one plain word, unless it
-// is declared safe, or quoted and stands where quotes mean something.
-func shellWord(value any, safe bool, before string) (string, error) {
-	text, err := plainText(value)
+// shellWord is what a value becomes in a command. A string must be one plain word, unless it is declared safe, or quoted:
+// whether quotes quote where it stands, only the whole command tells.
+func shellWord(value any, safe bool) (word string, isQuoted bool, err error) {
+	word, err = plainText(value)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	switch value.(type) {
-	case quoted:
-		if open := openQuote(before); open != "" {
-			return "", fmt.Errorf("is quoted, but stands inside %s already: take those away, or the |quote", open)
+	q, isQuoted := value.(quoted)
+	isQuoted = isQuoted && q.whole()
+	if reflect.ValueOf(value).Kind() == reflect.String && !isQuoted && !safe && !plainWord(word) {
+		return "", false, fmt.Errorf(`is %q, which a shell would not take as one plain word: write "$VESPENE_POOL" for the `+
+			`pool's name, else add |quote, or |safe where the shell is to read it`, word)
+	}
+	return word, isQuoted, nil
+}
+
+// checkQuotes sees that each quoted word stands where the shell reads it as one: by its grammar, not inside other quotes,
+// a comment or anything else in which quotes do not quote.
+func (r *rendering) checkQuotes(line string) error {
+	if len(r.quotes) == 0 {
+		return nil
+	}
+	begins := map[int]bool{} // quotes, by their offset
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(line), "")
+	if err == nil {
+		syntax.Walk(file, func(node syntax.Node) bool {
+			switch n := node.(type) {
+			case *syntax.SglQuoted:
+				offset := int(n.Pos().Offset())
+				begins[offset] = offset == 0 || line[offset-1] != '$' // bash has its own $'…'
+			case *syntax.CmdSubst:
+				return !n.Backquotes // in which a backslash means something
+			case *syntax.Redirect:
+				return n.Hdoc == nil
+			case *syntax.ParamExp, *syntax.ArithmExp:
+				return false
+			}
+			return true
+		})
+	}
+	for _, q := range r.quotes {
+		what := "stands inside quotes, a comment or something else in which quotes do not quote"
+		if err != nil {
+			what = fmt.Sprintf("with it the command is no valid shell (%v)", err)
 		}
-	case string:
-		if !safe && !plainWord(text) {
-			return "", fmt.Errorf(`is %q, which a shell would not take as one plain word: write "$VESPENE_POOL" for the `+
-				`pool's name, else add |quote, or |safe where the shell is to read it`, text)
+		if !begins[q.offset] {
+			return fmt.Errorf("%s is quoted, but %s: take away what stands around it, or the |quote", r.outputs[q.output], what)
 		}
 	}
-	return text, nil
+	return nil
 }
 
 // plainText prints a value: numbers shortest, booleans as True and False, NULL as nothing, times as RFC 3339.
@@ -260,42 +346,106 @@ func plainWord(s string) bool {
 	})
 }
 
-// openQuote names what the shell is inside of at the end of the text and where quotes do not quote; "" if nothing.
-func openQuote(text string) string {
-	var quote, previous rune
-	escaped, comment, hereDocument := false, false, false
-	for _, r := range text {
-		switch {
-		case comment:
-			comment = r != '\n'
-		case escaped:
-			escaped = false
-		case r == '\\' && quote != '\'':
-			escaped = true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-		case r == '\'' || r == '"' || r == '`':
-			quote = r
-		case r == '#' && (previous == 0 || unicode.IsSpace(previous) || strings.ContainsRune(";&|()", previous)):
-			comment = true
-		case r == '<' && previous == '<':
-			hereDocument = true
-		}
-		previous = r
-	}
-	switch {
-	case quote != 0:
-		return "quotes (" + string(quote) + ")"
-	case escaped:
-		return "a \\"
-	case comment:
-		return "a comment"
-	case hereDocument:
-		return "a here-document (<<)"
-	}
-	return ""
+// takes says what a filter of the engine's can do something with; given something else it makes a guess.
+type takes int
+
+const (
+	takesText   takes = iota // and what is printed as text
+	takesValue               // a text, number, boolean or time
+	takesNumber              // or a text that is one
+	takesAny                 // a list or map, too
+)
+
+// filters are the engine's, by what they take. safe is missing, since it does nothing but be there.
+var filters = map[string]takes{
+	"addslashes": takesText, "capfirst": takesText, "center": takesText, "cut": takesText, "e": takesText, "escape": takesText,
+	"escapejs": takesText, "get_digit": takesText, "iriencode": takesText, "linebreaks": takesText, "linebreaksbr": takesText,
+	"linenumbers": takesText, "ljust": takesText, "lower": takesText, "make_list": takesText, "phone2numeric": takesText,
+	"removetags": takesText, "rjust": takesText, "split": takesText, "striptags": takesText, "title": takesText,
+	"truncatechars": takesText, "truncatechars_html": takesText, "truncatewords": takesText, "truncatewords_html": takesText,
+	"upper": takesText, "urlencode": takesText, "urlize": takesText, "urlizetrunc": takesText, "wordcount": takesText,
+	"wordwrap": takesText,
+	"add":      takesValue, "date": takesValue, "pluralize": takesValue, "stringformat": takesValue, "time": takesValue, "yesno": takesValue,
+	"divisibleby": takesNumber, "float": takesNumber, "floatformat": takesNumber, "integer": takesNumber,
+	"default": takesAny, "default_if_none": takesAny, "first": takesAny, "join": takesAny, "last": takesAny, "length": takesAny,
+	"length_is": takesAny, "random": takesAny, "slice": takesAny,
 }
+
+// guard returns the engine's filter of that name, with an error where that would guess, or take all memory.
+func guard(name string, takes takes) pongo2.FilterFunction {
+	return func(in, param *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
+		refuse := func(format string, args ...any) (*pongo2.Value, *pongo2.Error) {
+			return nil, &pongo2.Error{Sender: "filter:" + name, OrigError: fmt.Errorf(format, args...)}
+		}
+		text, err := plainText(in.Interface())
+		parameter, paramErr := plainText(param.Interface())
+		switch {
+		case takes != takesAny && errors.Join(err, paramErr) != nil:
+			return refuse("what |%s is given %w", name, errors.Join(err, paramErr))
+		case takes == takesText, name == "add" && !(in.IsNumber() && param.IsNumber()):
+			if in = pongo2.AsValue(text); param.IsFloat() || param.IsTime() {
+				param = pongo2.AsValue(parameter)
+			}
+		case takes == takesNumber && !isNumber(in):
+			return refuse("what |%s is given is %q, which is no number", name, text)
+		case name == "join" && in.CanSlice() && !in.IsString():
+			words, length := make([]string, in.Len()), 0
+			for i := range words {
+				if words[i], err = plainText(in.Index(i).Interface()); err != nil {
+					return refuse("what |join is given %w", err)
+				}
+				if length += len(words[i]) + len(parameter); length > commandLimit {
+					return refuse("what |join gives %w", errTooLong)
+				}
+			}
+			in = pongo2.AsValue(words)
+		}
+		width := param.IsInteger() && slices.Contains([]string{"center", "floatformat", "ljust", "rjust"}, name)
+		if width && (param.Integer() > commandLimit || param.Integer() < -commandLimit) {
+			return refuse("what |%s gives %w", name, errTooLong)
+		}
+		out, filterErr := pongo2.ApplyFilter(name, in, param)
+		if filterErr != nil || !out.IsString() {
+			return out, filterErr
+		}
+		switch {
+		case len(out.String()) > commandLimit:
+			return refuse("what |%s gives %w", name, errTooLong)
+		case name == "stringformat" && strings.Contains(out.String(), "%!"):
+			return refuse("|stringformat gives %q: its format is not one for %q", out.String(), text)
+		}
+		return out, nil
+	}
+}
+
+// isNumber tells whether v is a number, or a text that is one; NULL counts as zero.
+func isNumber(v *pongo2.Value) bool {
+	_, err := strconv.ParseFloat(v.String(), 64)
+	return v.IsNil() || v.IsNumber() || v.IsString() && err == nil
+}
+
+// guardOperand is the filter of what stands beside the operator in: it must be a number, but beside + may be text.
+func guardOperand(in, operator *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
+	text, err := plainText(in.Interface())
+	switch {
+	case err != nil:
+	case operator.String() != "+" && !isNumber(in):
+		err = fmt.Errorf("is %q, which is no number", text)
+	case len(text) > commandLimit:
+		err = errTooLong
+	case in.IsFloat():
+		return pongo2.AsValue(shortest(in.Float())), nil
+	default:
+		return in, nil
+	}
+	return nil, &pongo2.Error{Sender: "operator", OrigError: fmt.Errorf("what stands beside %s %w", operator, err)}
+}
+
+// shortest is a number that + prints shortest when it makes text of it. Nothing else sees one: to compare it with an
+// ordinary number would tell that they are not the same.
+type shortest float64
+
+func (f shortest) String() string { return strconv.FormatFloat(float64(f), 'f', -1, 64) }
 
 // printable refuses what a shell would cut or misread, and a log not show.
 func printable(text string) error {
@@ -310,17 +460,21 @@ func printable(text string) error {
 	return nil
 }
 
-// check sees that the template uses only the allowed tags, and names that exist, and returns it with every output
-// rewritten to a printTag.
+// edit puts text in place of length bytes of the source.
+type edit struct {
+	offset, length int
+	text           string
+}
+
+// check sees that the template uses only the allowed tags, and names that exist, and returns it rewritten.
 func (r *rendering) check() (rewritten string, err error) {
 	names := map[string][]any{}
 	for name, value := range r.names {
 		names[name] = []any{value}
 	}
 	delete(names, renderKey)
-	c := checker{{names: names}}
-	lines := strings.SplitAfter(r.source, "\n")
-	copied, inComment := 0, false
+	c := &checker{rendering: r, lines: strings.SplitAfter(r.source, "\n"), scopes: []*scope{{names: names}}}
+	inComment := false
 	for rest := r.tokens; len(rest) > 0; {
 		open := rest[0]
 		rest = rest[1:]
@@ -333,50 +487,69 @@ func (r *rendering) check() (rewritten string, err error) {
 		if end < 0 || open.Val+rest[end].Val != "{{}}" && open.Val+rest[end].Val != "{%%}" {
 			return "", at(open, "is not closed, or holds what means nothing there")
 		}
-		inside, shut := rest[:end], rest[end]
+		inside := rest[:end+1] // with the end
 		rest = rest[end+1:]
-		switch isTag := open.Val == "{%" && len(inside) > 0; {
+		switch isTag := open.Val == "{%" && end > 0; {
 		case inComment:
 			inComment = !isTag || inside[0].Val != "endcomment"
-			if !inComment && len(inside) > 1 { // the engine would look for the end of this for ever
+			if !inComment && end > 1 { // the engine would look for the end of this for ever
 				return "", at(inside[1], "endcomment takes no arguments")
 			}
 		case isTag:
 			inComment = inside[0].Val == "comment"
-			if err := c.tag(inside[0], inside[1:]); err != nil {
-				return "", err
-			}
+			err = c.tag(inside[0], inside[1:], rest)
 		case open.Val == "{{":
-			if err := c.expression(inside); err != nil {
-				return "", err
-			}
-			left, from := symbolAt(open, lines)
-			right, to := symbolAt(shut, lines)
-			output := r.source[from : to+len(right)]
-			if !strings.HasPrefix(output, left) || !strings.HasSuffix(output, right) {
-				return "", at(open, "the template engine has lost its place")
-			}
-			rewritten += fmt.Sprintf("%s{%%%s %s %d %s%s%%}", r.source[copied:from], left[2:], printTag, len(r.outputs),
-				r.source[from+len(left):to], right[:len(right)-2])
-			copied = to + len(right)
-			r.outputs = append(r.outputs, output)
+			err = c.output(open, inside)
 		}
+		if err != nil {
+			return "", err
+		}
+	}
+	slices.SortStableFunc(c.edits, func(a, b edit) int { return a.offset - b.offset })
+	copied := 0
+	for _, e := range c.edits {
+		rewritten += r.source[copied:e.offset] + e.text
+		copied = e.offset + e.length
 	}
 	return rewritten + r.source[copied:], nil
 }
 
-// symbolAt returns a symbol as it is written, with the - that trims white space, and its offset.
-func symbolAt(t *pongo2.Token, lines []string) (written string, offset int) {
-	for _, line := range lines[:t.Line-1] {
+// output checks a {{ … }} and makes a printTag of it.
+func (c *checker) output(open *pongo2.Token, inside []*pongo2.Token) error {
+	if err := c.expression(inside); err != nil {
+		return err
+	}
+	shut := inside[len(inside)-1]
+	left, right := symbol(open), symbol(shut)
+	from, to := c.offset(open), c.offset(shut)
+	if !strings.HasPrefix(c.source[from:], left) || !strings.HasPrefix(c.source[to:], right) {
+		return at(open, "the template engine has lost its place")
+	}
+	c.edits = append(c.edits,
+		edit{from, len(left), fmt.Sprintf("{%%%s %s %d ", left[2:], printTag, len(c.outputs))},
+		edit{to, len(right), right[:len(right)-2] + "%}"})
+	c.outputs = append(c.outputs, c.source[from:to+len(right)])
+	return nil
+}
+
+// offset is where a token begins in the source.
+func (c *checker) offset(t *pongo2.Token) int {
+	offset := t.Col - 1
+	for _, line := range c.lines[:t.Line-1] {
 		offset += len(line)
 	}
-	written = t.Val
-	if t.TrimWhitespaces && strings.HasPrefix(written, "{") {
-		written += "-"
-	} else if t.TrimWhitespaces {
-		written = "-" + written
+	return offset
+}
+
+// symbol is one of {{ {% %} }} as it is written: with the - that trims white space.
+func symbol(t *pongo2.Token) string {
+	switch {
+	case t.TrimWhitespaces && strings.HasPrefix(t.Val, "{"):
+		return t.Val + "-"
+	case t.TrimWhitespaces:
+		return "-" + t.Val
 	}
-	return written, offset + t.Col - 1
+	return t.Val
 }
 
 func isSymbol(t *pongo2.Token, symbols ...string) bool {
@@ -392,20 +565,26 @@ func at(t *pongo2.Token, format string, args ...any) error {
 	return &pongo2.Error{Line: t.Line, Column: t.Col, Token: t, OrigError: fmt.Errorf(format, args...)}
 }
 
-// checker knows the names that exist where it is in the template: in the scope of each open tag, the innermost last.
-type checker []*scope
+// checker goes through the tokens of a template. Expressions are passed to its methods with the token behind them.
+type checker struct {
+	*rendering
+	lines  []string // of the source
+	scopes []*scope // of each open tag, the innermost last
+	edits  []edit
+}
 
 // scope has the values that each name may have; nil for one made by with or set, whose value only the run knows.
 type scope struct {
 	tag     string // if, for or with; "" for the template
 	names   map[string][]any
 	inEach  map[string][]any // of an if: the names that each branch so far has set
+	inAny   map[string][]any // and those that any has
 	hasElse bool
 }
 
-// tag checks one tag and opens, changes or closes a scope.
-func (c *checker) tag(name *pongo2.Token, arguments []*pongo2.Token) error {
-	inner := (*c)[len(*c)-1]
+// tag checks one tag and opens, changes or closes a scope; behind is what follows it.
+func (c *checker) tag(name *pongo2.Token, arguments, behind []*pongo2.Token) error {
+	inner := c.scopes[len(c.scopes)-1]
 	within := map[string]string{"elif": "if", "else": "if", "endif": "if", "empty": "for", "endfor": "for", "endwith": "with"}
 	if tag, ok := within[name.Val]; ok && tag != inner.tag {
 		return at(name, "there is no %s that it could belong to", tag)
@@ -414,7 +593,7 @@ func (c *checker) tag(name *pongo2.Token, arguments []*pongo2.Token) error {
 	case "comment":
 		return nil
 	case "if":
-		*c = append(*c, &scope{tag: "if", names: map[string][]any{}})
+		c.scopes = append(c.scopes, &scope{tag: "if", names: map[string][]any{}, inAny: map[string][]any{}})
 		return c.expression(arguments)
 	case "elif", "else":
 		inner.endBranch()
@@ -422,33 +601,26 @@ func (c *checker) tag(name *pongo2.Token, arguments []*pongo2.Token) error {
 		return c.expression(arguments)
 	case "endif":
 		inner.endBranch()
-		*c = (*c)[:len(*c)-1]
-		if inner.hasElse {
-			maps.Copy((*c)[len(*c)-1].names, inner.inEach)
+		c.scopes = c.scopes[:len(c.scopes)-1]
+		for set := range inner.inAny {
+			_, inEach := inner.inEach[set]
+			if _, before := c.lookup(set); before || inEach && inner.hasElse {
+				c.scopes[len(c.scopes)-1].names[set] = nil
+			}
 		}
 		return nil
 	case "for":
-		return c.forTag(name, arguments)
+		return c.forTag(name, arguments, behind)
 	case "empty":
 		inner.names = map[string][]any{"forloop": inner.names["forloop"]}
 		return nil
 	case "with":
-		names, values := map[string][]any{}, []*pongo2.Token(nil)
-		for i, t := range arguments { // NAME=VALUE …, or VALUE as NAME
-			if i+1 < len(arguments) && isSymbol(arguments[i+1], "=") || i > 0 && isKeyword(arguments[i-1], "as") {
-				names[t.Val] = nil
-			} else {
-				values = append(values, t)
-			}
-		}
-		err := c.expression(values)
-		*c = append(*c, &scope{tag: "with", names: names})
-		return err
+		return c.withTag(arguments)
 	case "endfor", "endwith":
-		*c = (*c)[:len(*c)-1]
+		c.scopes = c.scopes[:len(c.scopes)-1]
 		return nil
 	case "set":
-		if len(arguments) < 2 {
+		if len(arguments) < 4 {
 			return at(name, "write {%% set NAME = VALUE %%}")
 		}
 		err := c.expression(arguments[2:])
@@ -458,7 +630,7 @@ func (c *checker) tag(name *pongo2.Token, arguments []*pongo2.Token) error {
 	return at(name, "this tag is not allowed; those are: if, for, with, set, comment, verbatim")
 }
 
-// endBranch keeps of the names that an if has set those that every branch so far has.
+// endBranch keeps of the names that an if has set those that every branch so far has, and those that any has.
 func (s *scope) endBranch() {
 	if s.inEach == nil {
 		s.inEach = s.names
@@ -467,28 +639,55 @@ func (s *scope) endBranch() {
 		_, set := s.names[name]
 		return !set
 	})
+	maps.Copy(s.inAny, s.names)
 	s.names = map[string][]any{}
 }
 
+// withTag checks {% with NAME=VALUE … %} and {% with VALUE as NAME %}.
+func (c *checker) withTag(arguments []*pongo2.Token) error {
+	scope, last := &scope{tag: "with", names: map[string][]any{}}, len(arguments)-1
+	if last > 1 && isKeyword(arguments[last-2], "as") {
+		err := c.expression(arguments[:last-1])
+		scope.names[arguments[last-1].Val] = nil
+		c.scopes = append(c.scopes, scope)
+		return err
+	}
+	for i := 0; i == 0 || i < last; {
+		if i+2 > last || !isSymbol(arguments[i+1], "=") {
+			return at(arguments[i], "write {%% with NAME=VALUE %%}")
+		}
+		scope.names[arguments[i].Val] = nil
+		value := i + 2
+		for i = value; i < last && !isSymbol(arguments[i+1], "="); {
+			i++
+		}
+		if err := c.expression(arguments[value : i+1]); err != nil {
+			return err
+		}
+	}
+	c.scopes = append(c.scopes, scope)
+	return nil
+}
+
 // forTag checks {% for NAME[, NAME] in VALUES [reversed] [sorted] %}. What its names stand for is known where VALUES is a
-// plain name, so that their attributes can be checked.
-func (c *checker) forTag(name *pongo2.Token, arguments []*pongo2.Token) error {
+// plain name, so that their attributes can be checked; names that are set in the loop are unknown from its second round.
+func (c *checker) forTag(name *pongo2.Token, arguments, behind []*pongo2.Token) error {
 	in := slices.IndexFunc(arguments, func(t *pongo2.Token) bool { return isKeyword(t, "in") })
-	if in != 1 && in != 3 || len(arguments) == in+1 {
+	if in != 1 && in != 3 || len(arguments) == in+2 {
 		return at(name, "write {%% for NAME in LIST %%} or {%% for KEY, VALUE in MAP %%}")
 	}
 	over, sorted := arguments[in+1:], false
 	for _, order := range []string{"sorted", "reversed"} {
-		if last := len(over) - 1; last > 0 && over[last].Val == order && over[last].Typ == pongo2.TokenIdentifier &&
+		if last := len(over) - 2; last > 0 && over[last].Val == order && over[last].Typ == pongo2.TokenIdentifier &&
 			!isSymbol(over[last-1], ".", "|", ":") {
-			over, sorted = over[:last], sorted || order == "sorted"
+			over, sorted = over[:last+1], sorted || order == "sorted"
 		}
 	}
 	if err := c.expression(over); err != nil {
 		return err
 	}
 	var first, second []any
-	if values, length, err := c.path(over); err == nil && length == len(over) && values != nil {
+	if values, length, err := c.path(over); err == nil && length == len(over)-1 && values != nil {
 		first, second = []any{}, []any{}
 		for _, value := range values {
 			switch v := value.(type) {
@@ -510,36 +709,120 @@ func (c *checker) forTag(name *pongo2.Token, arguments []*pongo2.Token) error {
 	if outer, _ := c.lookup("forloop"); outer != nil {
 		loop["Parentloop"] = outer[0]
 	}
-	names := map[string][]any{"forloop": {loop}, arguments[0].Val: first}
+	names := map[string][]any{}
+	for depth := 1; depth > 0 && len(behind) > 2; behind = behind[1:] {
+		switch tag := behind[1].Val; {
+		case !isSymbol(behind[0], "{%"):
+		case tag == "for":
+			depth++
+		case tag == "endfor":
+			depth--
+		case tag == "set":
+			if _, before := c.lookup(behind[2].Val); before {
+				names[behind[2].Val] = nil
+			}
+		}
+	}
+	names["forloop"], names[arguments[0].Val] = []any{loop}, first
 	if in == 3 {
 		if second == nil { // the engine would leave the second name empty
 			return at(arguments[2], "a second name takes a map, named directly")
 		}
 		names[arguments[2].Val] = second
 	}
-	*c = append(*c, &scope{tag: "for", names: names})
+	c.scopes = append(c.scopes, &scope{tag: "for", names: names})
+	shut := arguments[len(arguments)-1]
+	c.edits = append(c.edits, edit{c.offset(shut) + len(symbol(shut)), 0, "{% " + roundTag + " " + symbol(shut)})
 	return nil
 }
 
-// expression checks every name in the tokens of an expression.
+// expression checks every name in an expression, and guards its filters and what stands beside its operators.
 func (c *checker) expression(tokens []*pongo2.Token) error {
-	for i := 0; i < len(tokens); {
-		if tokens[i].Typ != pongo2.TokenIdentifier || i > 0 && isSymbol(tokens[i-1], "|") { // or a filter's name
-			i++
+	last, operator := len(tokens)-1, ""
+	for i, hasLeft := 0, false; i < last; {
+		t := tokens[i]
+		switch {
+		case t.Typ == pongo2.TokenIdentifier || t.Typ == pongo2.TokenNumber || t.Typ == pongo2.TokenString:
+			length, err := c.operand(tokens[i:])
+			if err != nil {
+				return err
+			}
+			i, hasLeft = i+length, true
+			for _, beside := range []string{operator, binary(tokens[i])} {
+				if beside != "" {
+					c.edits = append(c.edits, edit{c.offset(tokens[i]), 0, fmt.Sprintf("|%s:%q ", operandGuard, beside)})
+				}
+			}
+			operator = ""
 			continue
+		case isSymbol(t, "|"): // behind a bracket, where the engine takes none
+			return nil
+		case hasLeft:
+			operator = binary(t)
 		}
-		_, length, err := c.path(tokens[i:])
-		if err != nil {
-			return err
-		}
-		i += length
+		hasLeft = isSymbol(t, ")")
+		i++
 	}
 	return nil
 }
 
+// binary returns the operator that a token behind an operand is, "" if none.
+func binary(t *pongo2.Token) string {
+	if isSymbol(t, "+", "-", "*", "/", "%", "^") {
+		return t.Val
+	}
+	return ""
+}
+
+// operand checks a name or literal with its filters, and returns of how many tokens it is. A name need not exist where
+// |default follows at once.
+func (c *checker) operand(tokens []*pongo2.Token) (length int, err error) {
+	if length = literal(tokens); length == 0 {
+		_, length, err = c.path(tokens)
+	}
+	if length > 0 && isFilter(tokens[length:], "default", "default_if_none") {
+		err = nil
+	}
+	for err == nil && isFilter(tokens[length:]) {
+		filter := tokens[length+1]
+		if strings.HasPrefix(filter.Val, prefix) {
+			return 0, at(filter, "there is no filter %s", filter.Val)
+		}
+		if _, guarded := filters[filter.Val]; guarded {
+			c.edits = append(c.edits, edit{c.offset(filter), 0, prefix})
+		}
+		length += 2
+		if argument := tokens[length:]; len(argument) > 2 && isSymbol(argument[0], ":") {
+			read := literal(argument[1:])
+			if read == 0 {
+				_, read, err = c.path(argument[1:])
+			}
+			length += 1 + read
+		}
+	}
+	return length, err
+}
+
+// literal returns of how many tokens the literal is with which tokens begin, 0 if with a name: 1.5 is three.
+func literal(tokens []*pongo2.Token) int {
+	switch {
+	case tokens[0].Typ == pongo2.TokenIdentifier:
+		return 0
+	case len(tokens) > 3 && tokens[0].Typ == pongo2.TokenNumber && isSymbol(tokens[1], ".") && tokens[2].Typ == pongo2.TokenNumber:
+		return 3
+	}
+	return 1
+}
+
+// isFilter tells whether the tokens begin with a filter, of one of these names if there are any.
+func isFilter(tokens []*pongo2.Token, names ...string) bool {
+	return len(tokens) > 2 && isSymbol(tokens[0], "|") && tokens[1].Typ == pongo2.TokenIdentifier &&
+		(len(names) == 0 || slices.Contains(names, tokens[1].Val))
+}
+
 // lookup returns the values that a name may have, nil where only the run knows.
 func (c *checker) lookup(name string) (values []any, found bool) {
-	for _, s := range slices.Backward(*c) {
+	for _, s := range slices.Backward(c.scopes) {
 		if values, found = s.names[name]; found {
 			return values, true
 		}
@@ -548,7 +831,7 @@ func (c *checker) lookup(name string) (values []any, found bool) {
 }
 
 // path follows a name and its attributes from the first token on. It returns the values that this may be, nil where
-// only the run knows, and of how many tokens it is. What does not exist is an error unless |default follows.
+// only the run knows, and of how many tokens it is, also where it does not exist.
 func (c *checker) path(tokens []*pongo2.Token) (values []any, length int, err error) {
 	values, found := c.lookup(tokens[0].Val)
 	if !found {
@@ -569,8 +852,6 @@ func (c *checker) path(tokens []*pongo2.Token) (values []any, length int, err er
 			return nil, 0, at(rest[0], "only one text or number may stand in brackets")
 		case len(rest) > 0 && isSymbol(rest[0], "("):
 			return nil, 0, at(tokens[0], "there are no functions")
-		case len(rest) > 1 && isSymbol(rest[0], "|") && strings.HasPrefix(rest[1].Val, "default"):
-			return values, length, nil
 		default:
 			return values, length, err
 		}

@@ -13,7 +13,7 @@ func renderPool(command string) pool {
 	return testPool(map[string]any{
 		"name": "Bob's Pool", "executor_command": command, "multiplier": 1.5, "running_weight": 3.0,
 		"last_autoscaled": time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), "sudo_user": "-rf",
-		"variables": `{"region": "eu-west-1", "zones": ["a", "b"], "disks": [{"size": 10}, {"size": 20}], "half": 0.5,
+		"variables": `{"region": "eu-west-1", "zones": ["a", "b"], "disks": [{"size": 10}, {"size": 20}], "half": 0.5, "halves": [0.5, 1.5], "count": "3", "giant": 100000000000,
 			"big": 12345678901234567890, "odd": "a b", "none": null, "crlf": "x\r\ny", "bell": "\u0007", "tags": {"team": "ci", "tier": "gold"}}`,
 	})
 }
@@ -66,6 +66,27 @@ func TestRender(t *testing.T) {
 		"ü {{ size }} ü {{ queued }}":                                        "ü 10 ü 4",
 		"echo {% if variables.nope|default:false %}x{% endif %}y":            "echo y",
 		`echo {{ "a%}b"|cut:"%}" }}`:                                         "echo ab",
+
+		// Numbers are printed shortest wherever they become text.
+		"echo {{ \"n\" + worker_pool.multiplier }} {{ worker_pool.multiplier + \"n\" }}":                                                                                       "echo n1.5 1.5n",
+		"echo {{ worker_pool.multiplier|add:\"x\" }} {{ \"x\"|add:variables.half }}":                                                                                           "echo 1.5x x0.5",
+		"echo {{ variables.halves|join:\"-\" }} {{ variables.half|quote }}":                                                                                                    "echo 0.5-1.5 '0.5'",
+		"echo {{ worker_pool.multiplier|upper }}{{ size|rjust:3|cut:\" \" }}":                                                                                                  "echo 1.510",
+		"{% if worker_pool.multiplier == 1.5 and variables.half + 1 == 1.5 %}x{% endif %}":                                                                                     "x",
+		"{% with a=size + 1 b=worker_pool.multiplier * 2 %}{{ a }} {{ b }}{% endwith %}":                                                                                       "11 3",
+		"{{ (size + 1) * 2 - queued }} {{ -size + 1 }} {{ 2^3 }}":                                                                                                              "18 -9 8",
+		"{{ previous_size + 1 }} {{ size - previous_size }}":                                                                                                                   "1 10",
+		"{{ variables.count * 2 }} {{ variables.count|integer }}":                                                                                                              "6 3",
+		"{% for z in variables.zones -%}  {{ z }}\n{%- endfor %}":                                                                                                              "ab",
+		"{% for a in variables.zones %}{% for b in variables.zones %}{{ a }}{{ b }}{% if forloop.First %}{{ forloop.Parentloop.Counter }}{% endif %} {% endfor %}{% endfor %}": "aa1 ab ba2 bb ",
+		"{% set region = variables.region %}{{ region }}":                                                                                                                      "eu-west-1",
+
+		// What quotes what is the shell's own grammar.
+		`echo "$(echo {{ worker_pool.name|quote }})"`:            `echo "$(echo 'Bob'\''s Pool')"`,
+		"echo $((1<<2)) {{ worker_pool.name|quote }}":            `echo $((1<<2)) 'Bob'\''s Pool'`,
+		"cat <<E\n'\nE\necho {{ worker_pool.name|quote }}":       "cat <<E\n'\nE\necho 'Bob'\\''s Pool'",
+		"x={{ variables.odd|quote }} >{{ variables.odd|quote }}": "x='a b' >'a b'",
+		`case x in a) echo {{ variables.odd|quote }};; esac`:     `case x in a) echo 'a b';; esac`,
 	} {
 		got, err := renderCommand(t, template)
 		if err != nil || got != want {
@@ -146,12 +167,12 @@ func TestRefusedTemplates(t *testing.T) {
 		"{% raw %}{% endraw %}":                                         "this tag is not allowed",
 
 		"echo {{ worker_pool.name }}":                             `{{ worker_pool.name }} is "Bob's Pool", which a shell would not take as one plain word: write "$VESPENE_POOL" for the pool's name, else add |quote, or |safe`,
-		"echo '{{ worker_pool.name|quote }}'":                     "is quoted, but stands inside quotes (') already",
-		"echo \"{{ worker_pool.name|quote }}\"":                   "is quoted, but stands inside quotes (\")",
-		"echo `echo {{ worker_pool.name|quote }}`":                "stands inside quotes (`)",
-		"# {{ worker_pool.name|quote }}":                          "stands inside a comment",
-		"cat <<E\n{{ worker_pool.name|quote }}\nE":                "inside a here-document",
-		"echo \\{{ worker_pool.name|quote }}":                     `inside a \`,
+		"echo '{{ worker_pool.name|quote }}'":                     `{{ worker_pool.name|quote }} is quoted, but with it the command is no valid shell`,
+		"echo \"{{ worker_pool.name|quote }}\"":                   "is quoted, but stands inside quotes",
+		"echo `echo {{ worker_pool.name|quote }}`":                "is quoted, but stands inside",
+		"# {{ worker_pool.name|quote }}":                          "is quoted, but stands inside",
+		"cat <<E\n{{ worker_pool.name|quote }}\nE":                "is quoted, but",
+		"echo \\{{ worker_pool.name|quote }}":                     "is quoted, but",
 		"echo {{ worker_pool.name|quote|upper }}":                 "not take as one plain word",
 		"echo {{ worker_pool.sudo_user }}":                        `is "-rf"`,
 		"echo {{ variables.odd }}":                                `is "a b"`,
@@ -169,6 +190,55 @@ func TestRefusedTemplates(t *testing.T) {
 		"echo {{ variables }}":                                    "is a map",
 		"echo {{ worker_pool }}":                                  "is a map",
 		"{% for z in variables.zones %}{{ forloop }}{% endfor %}": "is a ptr",
+
+		// default excuses what it stands behind, and nothing else.
+		"{{ size|add:nope|default:1 }}":           "there is no such name",
+		"{{ size|add:variables.nope|default:1 }}": "there is no such attribute",
+		"{{ nope|upper|default:1 }}":              "there is no such name",
+		// What was set where it may not be run, or not yet, has no known attributes.
+		"{% if size %}{% set variables = variables.tags %}{% endif %}{{ variables.region }}":                                                                                          "made by with or set",
+		"{% for z in variables.zones %}{{ variables.region }}{% set variables = z %}{% endfor %}":                                                                                     "made by with or set",
+		"{% for z in variables.zones %}{% if size %}{% set variables = z %}{% endif %}{% endfor %}{% for z in variables.zones %}{{ variables.a }}{% set variables = 1 %}{% endfor %}": "made by with or set",
+
+		// Lists and maps, by whatever filter they come; and what is no number, where one is needed.
+		"echo {{ variables.zones|upper|quote }}":              "what |upper is given is a list",
+		"echo {{ variables.zones|lower }}":                    "is a list",
+		"echo {{ variables.tags|lower|quote }}":               "is a map",
+		`echo {{ variables.zones|stringformat:"%v"|quote }}`:  "is a list",
+		`echo {{ variables.disks|join:","|quote }}`:           "what |join is given is a map",
+		`echo {{ size|add:variables.zones }}`:                 "is a list",
+		`echo {{ "x" + variables.zones|safe }}`:               "is a list",
+		`echo {{ size * variables.zones }}`:                   "is a list",
+		`echo {{ nope|default:variables.zones }}`:             "is a list",
+		`echo {{ variables.region * 2 }}`:                     `what stands beside * is "eu-west-1", which is no number`,
+		`echo {{ size - variables.region }}`:                  "which is no number",
+		`echo {{ variables.region|integer }}`:                 `what |integer is given is "eu-west-1", which is no number`,
+		`echo {{ variables.region|float }}`:                   "which is no number",
+		`echo {{ variables.region|stringformat:"%d"|quote }}`: "|stringformat gives",
+		`echo {{ size|vespene_upper }}`:                       "there is no filter vespene_upper",
+
+		// What would take all memory, or for ever.
+		`{{ "x"|ljust:100000000000 }}`:        "makes the command longer than 131071 bytes",
+		`{{ size|center:100000000000 }}`:      "longer than 131071 bytes",
+		`{{ "x"|rjust:variables.giant }}`:     "longer than 131071 bytes",
+		`{{ size|floatformat:100000000000 }}`: "longer than 131071 bytes",
+		`{% set x = "xxxxxxxx" %}{% set y = x|ljust:64 %}{% for a in y %}{% set x = x|add:x %}{% endfor %}{{ x }}`:                                      "longer than 131071 bytes",
+		`{% set x = "xxxxxxxx" %}{% set y = x|ljust:64 %}{% for a in y %}{% set x = x + x %}{% endfor %}{{ x }}`:                                        "longer than 131071 bytes",
+		`{% set x = "x"|ljust:1000 %}{{ x|make_list|join:x }}`:                                                                                          "longer than 131071 bytes",
+		`{% set x = "x"|ljust:9999 %}{% for a in x %}{% for b in x %}{% for c in x %}{% for d in x %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}y`: "its loops go round more than 10000 times",
+		`{% set x = "x"|ljust:5000 %}{% for a in x %}` + strings.Repeat("y", 500) + `{% endfor %}`:                                                      "longer than 131071 bytes",
+
+		`echo "$(echo "it is {{ worker_pool.name|quote }}")"`:               "is quoted, but",
+		`echo "$(case x in a) echo "{{ worker_pool.name|quote }}";; esac)"`: "is quoted, but",
+		"echo ${x:-{{ worker_pool.name|quote }}}":                           "is quoted, but",
+		"echo $(({{ variables.odd|quote }}))":                               "is quoted, but",
+		"echo ${{ worker_pool.name|quote }}":                                "is quoted, but",
+		"cat <<E\n$(echo {{ variables.odd|quote }})\nE":                     "is quoted, but",
+		"{% for c in worker_pool.name|quote reversed %}{{ c }}{% endfor %}": "not take as one plain word",
+		"{% for c in worker_pool.name|quote %}{{ c }}{% endfor %}":          "not take as one plain word",
+		`echo {{ worker_pool.name|quote|slice:"0:4" }}`:                     "not take as one plain word",
+		`echo {{ worker_pool.name|quote|first }}`:                           "not take as one plain word",
+		`echo {{ worker_pool.name|quote }} "`:                               "is quoted, but with it the command is no valid shell",
 
 		"echo {{ size / 0 }}":   "the template engine stopped: runtime error: integer divide by zero",
 		"echo {{ size % 0 }}":   "the template engine stopped",
