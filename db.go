@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -280,14 +281,17 @@ func (d database) readPostgres(ctx context.Context, query string, args []any) (c
 // readSQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory.
 func (d database) readSQLite(ctx context.Context, query string, args []any) (columns []string, rows [][]any, err error) {
 	var script []byte
-	dsn := (&url.URL{Scheme: "file", Path: d.file}).String() + "?mode=ro&_busy_timeout=5000&_error_rc=1"
+	if info, err := os.Stat(d.file); err != nil {
+		return nil, nil, err // SQLite would not say that the file is missing
+	} else if !info.Mode().IsRegular() { // a pipe might be waited for without end
+		return nil, nil, fmt.Errorf("%s is no regular file", d.file)
+	}
+	dsn := (&url.URL{Scheme: "file", Path: d.file}).String() + "?_busy_timeout=5000&_error_rc=1&" + readOnly(d.file, isWAL(d.file))
 	if strings.HasSuffix(d.file, ".sql") {
 		if script, err = os.ReadFile(d.file); err != nil {
 			return nil, nil, err
 		}
 		dsn = "file::memory:?_error_rc=1"
-	} else if _, err := os.Stat(d.file); err != nil {
-		return nil, nil, err // SQLite would not say that the file is missing
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -340,6 +344,19 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 		rows = append(rows, row)
 	}
 	return columns, rows, causeOf(ctx, answer.Err())
+}
+
+// isWAL tells whether a SQLite file says that it is written to by way of a write-ahead log.
+func isWAL(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	const version = 18 // the offset of the format's version for writing
+	header := make([]byte, version+1)
+	_, err = io.ReadFull(file, header)
+	return err == nil && header[version] == 2
 }
 
 // newPool makes a pool of one row of poolsQuery.

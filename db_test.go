@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -188,6 +189,10 @@ func TestDatabaseErrors(t *testing.T) {
 	if err := os.WriteFile(text, []byte(strings.Repeat("no database ", 200)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	fifo := filepath.Join(t.TempDir(), "fifo.sql")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	attaching := filepath.Join(t.TempDir(), "attach.sql")
 	if err := os.WriteFile(attaching, []byte("ATTACH '"+text+".other' AS other"), 0o600); err != nil {
 		t.Fatal(err)
@@ -206,6 +211,7 @@ func TestDatabaseErrors(t *testing.T) {
 		{"postgres://u:sEcret-Word@" + silent.Addr().String() + "/vespene", "no answer within the time limit", "check that the database"},
 		{"sqlite:" + filepath.Join(t.TempDir(), "nope.db"), "no such file", ""},
 		{"sqlite:" + filepath.Join(t.TempDir(), "nope.sql"), "no such file", ""},
+		{"sqlite:" + fifo, "is no regular file", ""},
 		{"sqlite:" + text, "not a database", ""},
 		{"sqlite:" + sqliteFile(t, "CREATE TABLE x (y)"), "not a Vespene database", "check the name"},
 		{"sqlite:" + attaching, "too many attached databases", ""},
@@ -226,6 +232,32 @@ func TestDatabaseErrors(t *testing.T) {
 			t.Error("the script attached, and made, another database")
 		}
 	})
+}
+
+// TestSourceIsNotWrittenTo: reading a SQLite database makes no files beside it, also with a write-ahead log that is used now.
+func TestSourceIsNotWrittenTo(t *testing.T) {
+	t.Parallel()
+	for name, log := range map[string]bool{"rollback journal": false, "write-ahead log": true, "in use": true} {
+		path := strings.TrimPrefix(sqliteFile(t, fileContent(t, "vespene.sql")), "sqlite:")
+		if log {
+			execSQLite(t, path, "PRAGMA journal_mode = WAL")
+		}
+		if name == "in use" {
+			writer := openSQLiteFile(t, path)
+			defer writer.Close()
+			if _, err := writer.Exec("UPDATE worker_pools SET maximum = 77"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := snapshot(t, filepath.Dir(path))
+		r := vespene(t, "--database", "sqlite:"+path, "--state", newState(t), "--dry-run", "--output", "json", "--queue", "linux")
+		if got := r.records(t)[0]["maximum"]; got != map[bool]float64{false: 10, true: 77}[name == "in use"] {
+			t.Errorf("%s: maximum %v, %s", name, got, r.stderr)
+		}
+		if after := snapshot(t, filepath.Dir(path)); after != before {
+			t.Errorf("%s: before\n%safter\n%s", name, before, after)
+		}
+	}
 }
 
 // TestStatementTimeout: PostgreSQL itself ends a read that waits, here for a lock, and the run ends within 45 seconds.

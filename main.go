@@ -358,6 +358,11 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 		return r, nil
 	}
 	lock, err := s.state.lock(key, known, r.now)
+	if isDue, _ := due(known.last, r.plan.reevaluate, r.now); errors.Is(err, errRunning) && !isDue && !s.force {
+		r.setDue(false, nextDue(known.last, r.plan.reevaluate)) // that run was forced: nothing that is due is blocked
+		r.setNotDue(known.last)
+		return r, nil
+	}
 	if errors.Is(err, errBusy) {
 		r.Outcome = busy
 	}

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver
 )
 
@@ -83,11 +84,12 @@ type poolKey struct {
 type past struct {
 	last         time.Time // what the next interval is counted from; zero: never evaluated
 	previousSize *int64    // the size of the last evaluation that ended scaled
-	open         []openRow // evaluations without an outcome: going on, or killed
+	open         []row     // evaluations without an outcome: going on, or killed
+	newest       row       // evaluation, with an outcome or without
 }
 
-// openRow is an evaluation without an outcome.
-type openRow struct {
+// row is of an evaluation what tells whether it goes on for too long.
+type row struct {
 	id                int64
 	started, deadline time.Time
 }
@@ -136,6 +138,9 @@ func statePath(path string) (string, error) {
 	if err != nil {
 		return "", stateFailure(path, err)
 	}
+	if target, err := filepath.EvalSymlinks(path); err == nil { // locks stand beside the file, by whatever name it is found
+		path = target
+	}
 	if info, err := os.Stat(filepath.Dir(path)); err == nil && os.Geteuid() == 0 {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
 			name := fmt.Sprintf("'#%d'", stat.Uid)
@@ -165,10 +170,17 @@ func openState(ctx context.Context, path string) (*state, error) {
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, stateFailure(path, err)
 	}
-	return openSQLite(ctx, path, "mode=rw&_txlock=immediate", info)
+	s, empty, err := openSQLite(ctx, path, "mode=rw&_txlock=immediate", info)
+	if empty {
+		if err := s.create(ctx); err != nil {
+			s.close()
+			return nil, stateFailure(path, err)
+		}
+	}
+	return s, err
 }
 
-// readState opens the state file for reading only, whatever a killed run left beside it; nil where there is none.
+// readState opens the state file for reading only, whatever a killed run left beside it; nil where nothing is recorded.
 func readState(ctx context.Context, path string) (*state, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -179,47 +191,67 @@ func readState(ctx context.Context, path string) (*state, error) {
 	if err != nil {
 		return nil, stateFailure(path, err)
 	}
-	options := "mode=ro"
-	if wal, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) || err == nil && wal.Size() == 0 {
-		options += "&immutable=1" // nobody writes, and SQLite need not make the files in which readers meet writers
+	s, empty, err := openSQLite(ctx, path, readOnly(path, true), info)
+	if empty { // its first run goes on, or was killed
+		return nil, s.close()
 	}
-	return openSQLite(ctx, path, options, info)
+	return s, err
 }
 
-// openSQLite opens the file at path and sees that it is a state file of ours; an empty one becomes one.
-func openSQLite(ctx context.Context, path, options string, info os.FileInfo) (*state, error) {
+// readOnly returns the options of SQLite's that read the file at path and write nothing, not even the index of its
+// write-ahead log, which a reader makes or repairs else: it gets one of its own in memory. wal says that the file is
+// written to in no other way, and so by nobody now where there is no index.
+func readOnly(path string, wal bool) string {
+	const header = 32 // of the log; SQLite takes one with nothing more for one that is being written
+	_, indexErr := os.Stat(path + "-shm")
+	log, logErr := os.Stat(path + "-wal")
+	size := int64(0)
+	if logErr == nil {
+		size = log.Size()
+	}
+	switch {
+	case wal && (size == header || size == 0 && indexErr != nil):
+		return "mode=ro&immutable=1"
+	case wal && indexErr == nil:
+		return "mode=ro&readonly_shm=1"
+	}
+	return "mode=ro"
+}
+
+// openSQLite opens the file at path and sees that it is a state file of ours, or empty and may become one.
+func openSQLite(ctx context.Context, path, options string, info os.FileInfo) (s *state, empty bool, err error) {
 	dsn := (&url.URL{Scheme: "file", Path: path}).String() + "?_busy_timeout=10000&_error_rc=1&" + options
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
-		return nil, stateFailure(path, err)
+		return nil, false, stateFailure(path, err)
 	}
 	db.SetMaxOpenConns(1)
-	s := &state{db: db, path: path, file: info}
-	if err := s.recognise(ctx); err != nil {
+	s = &state{db: db, path: path, file: info}
+	if empty, err = s.recognise(ctx); err != nil {
 		db.Close()
-		return nil, stateFailure(path, err)
+		return nil, false, stateFailure(path, err)
 	}
-	return s, nil
+	return s, empty, nil
 }
 
 // recognise checks what kind of SQLite file this is, before anything is written to it.
-func (s *state) recognise(ctx context.Context) error {
+func (s *state) recognise(ctx context.Context) (empty bool, err error) {
 	var application, version, tables int
 	row := s.db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
 		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`)
 	if err := row.Scan(&application, &version, &tables); err != nil {
-		return err
+		return false, err
 	}
 	switch {
 	case application == applicationID && version == schemaVersion:
-		return nil
+		return false, nil
 	case application == applicationID && version > schemaVersion:
-		return fmt.Errorf("it was written by a newer version of this program (schema %d, this one knows %d): "+
+		return false, fmt.Errorf("it was written by a newer version of this program (schema %d, this one knows %d): "+
 			"run that version", version, schemaVersion)
 	case application != 0 || version != 0 || tables != 0:
-		return errors.New("it is a SQLite database of something else: name another file with --state")
+		return false, errors.New("it is a SQLite database of something else: name another file with --state")
 	}
-	return s.create(ctx)
+	return true, nil
 }
 
 // create makes the tables in an empty file. Several first runs may do so at once: one does, the others find it done.
@@ -268,9 +300,10 @@ func (s *state) past(ctx context.Context, key poolKey) (past, error) {
 		if err := rows.Scan(&id, &started, &deadline, &size, &ended, &how); err != nil {
 			return past{}, stateFailure(s.path, err)
 		}
+		known.newest = row{id, time.UnixMilli(started), time.UnixMilli(deadline)}
 		switch {
 		case !ended.Valid:
-			known.open = append(known.open, openRow{id, time.UnixMilli(started), time.UnixMilli(deadline)})
+			known.open = append(known.open, known.newest)
 		case how == scaled:
 			known.last, known.previousSize = time.UnixMilli(started), &size
 		default:
@@ -300,11 +333,13 @@ func (s *state) claim(ctx context.Context, key poolKey, c claim) (id int64, err 
 // inPlace sees that the file has its name still: SQLite would write on into one that has not.
 func (s *state) inPlace() error {
 	now, err := os.Stat(s.path)
-	if err == nil && !os.SameFile(now, s.file) {
-		err = errors.New("it was replaced by another file since it was opened")
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, s.file) {
+		err = errReplaced
 	}
 	return stateFailure(s.path, err)
 }
+
+var errReplaced = errors.New("it was removed or replaced since it was opened")
 
 // complete records how the evaluation with that id ended.
 func (s *state) complete(ctx context.Context, id int64, o outcome) error {
@@ -336,8 +371,11 @@ func (s *state) prune(ctx context.Context, now time.Time) error {
 	return stateFailure(s.path, err)
 }
 
-// errBusy says that another run, or a command that outlived its run, holds the lock.
-var errBusy = errors.New("busy")
+// errBusy says that the pool's lock is held: by a command that outlived its run or, errRunning, by a run that goes on.
+var (
+	errBusy    = errors.New("busy")
+	errRunning = fmt.Errorf("%w", errBusy)
+)
 
 // lock takes the pool's lock, which the kernel frees when the last process that has the file open ends or one of them
 // unlocks it. It does not wait: an error that is errBusy where another holds it. The file is for the command to inherit.
@@ -348,7 +386,13 @@ func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
 		if err != nil {
 			return nil, stateFailure(path, err)
 		}
-		if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+		// Two locks: the record lock is the run's alone, and ends with it; the other is inherited, and is what counts.
+		held := errRunning
+		if err = unix.FcntlFlock(file.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err == nil {
+			held = errBusy
+			err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		}
+		if err == nil {
 			opened, openedErr := file.Stat()
 			named, namedErr := os.Stat(path)
 			if err = errors.Join(openedErr, namedErr); err == nil && os.SameFile(opened, named) {
@@ -357,8 +401,8 @@ func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
 		}
 		file.Close()
 		switch {
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			return nil, s.blocked(key, known, now)
+		case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EACCES):
+			return nil, s.blocked(key, known, now, held)
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return nil, stateFailure(path, err)
 		}
@@ -366,17 +410,24 @@ func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
 	}
 }
 
-// blocked is the error of a pool whose lock another holds.
-func (s *state) blocked(key poolKey, known past, now time.Time) error {
+// blocked is the error of a pool whose lock another holds; held is errBusy or errRunning.
+func (s *state) blocked(key poolKey, known past, now time.Time, held error) error {
 	holders := strings.Join(s.holders(key), ", ")
-	f := &failure{code: exitBusy, err: fmt.Errorf("another run holds this pool's lock (%w): %s", errBusy, holders),
+	if holders == "" {
+		holders = "a process that this user may not see, or that has just ended"
+	}
+	who := "another run"
+	if held != errRunning {
+		who = "a command that outlived its run"
+	}
+	f := &failure{code: exitBusy, err: fmt.Errorf("%s holds this pool's lock (%w): %s", who, held, holders),
 		hint: "nothing was run; the next run tries again"}
-	for _, open := range known.open {
-		if now.Sub(open.deadline) > heldTooLong {
-			f.code, f.hint = exitState, "see what these processes wait for, and end them"
-			f.err = fmt.Errorf("this pool's lock is held since %s, though its command was to end by %s (%w): %s",
-				open.started.Format(time.DateTime), open.deadline.Format(time.DateTime), errBusy, holders)
-		}
+	// A run that goes on has just begun where it has no evaluation yet.
+	hangs := held != errRunning || len(known.open) > 0
+	if over := now.Sub(known.newest.deadline); hangs && known.newest.id > 0 && over > heldTooLong {
+		f.code, f.hint = exitState, "see what these processes wait for, and end them (sudo fuser -v "+s.lockPath(key)+")"
+		f.err = fmt.Errorf("this pool's lock is held since %s, though its command was to end by %s (%w): %s",
+			known.newest.started.Format(time.DateTime), known.newest.deadline.Format(time.DateTime), held, holders)
 	}
 	return f
 }
@@ -427,8 +478,16 @@ func stateFailure(path string, err error) error {
 		f.hint = "make the file and its directory writable for the user of this run, or name another file with --state"
 	case strings.Contains(what, "malformed"), strings.Contains(what, "not a database"):
 		f.hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
+	case errors.Is(err, errReplaced):
+		f.hint = "see who does that; the next run starts a new one, in which every pool is due"
 	case errors.Is(err, syscall.ENOSPC), strings.Contains(what, "full"):
 		f.hint = "make room on its file system"
+	case strings.Contains(what, "disk I/O error"):
+		f.hint = "see that its file system has room, takes locks and is not damaged, or name another file with --state"
+	case strings.Contains(what, "database is locked"):
+		f.hint = "another program has it open and writes: end that (sudo fuser -v " + path + "), or name another file with --state"
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrNotExist):
+		f.hint = "name a file in a directory that exists or can be made, with --state"
 	}
 	return f
 }

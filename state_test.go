@@ -434,48 +434,143 @@ func withoutOverride(t testing.TB, cmd *exec.Cmd) {
 	cmd.Path = setpriv
 }
 
-// TestDryRunWritesNothing: also where a run was killed and left its journal.
+// TestDryRunWritesNothing: also where a run was killed and left its journal, be it the first, which makes the file, and be
+// the file found by another name.
 func TestDryRunWritesNothing(t *testing.T) {
-	t.Parallel()
-	random := rand.New(rand.NewPCG(5, 6))
-	journals := 0
-	for range 60 {
-		database, state := onePool(t, "sleep 0.1"), newState(t)
-		recordEvaluation(t, database, state)
-		cmd, _, _ := program(t, "--database", database, "--state", state, "--force")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(random.IntN(120)) * time.Millisecond)
-		cmd.Process.Kill()
-		cmd.Wait()
-		before := snapshot(t, filepath.Dir(state))
-		r := vespene(t, "--database", database, "--state", state, "--dry-run", "--output", "json")
-		if r.code != 0 || r.records(t)[0]["outcome"] != dryRun || r.records(t)[0]["previous_size"] != 2.0 {
-			t.Fatalf("exit %d, %s%s", r.code, r.stdout, r.stderr)
-		}
-		after := snapshot(t, filepath.Dir(state))
-		if withoutShm(after) != withoutShm(before) {
-			t.Fatalf("before\n%safter\n%s", before, after)
-		}
-		if strings.Contains(before, "-wal") {
-			journals++
-		}
-	}
-	if journals < 5 {
-		t.Errorf("%d of 60 killed runs left a journal: too few to show anything", journals)
+	for name, first := range map[string]bool{"first run": true, "later run": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(5, 6))
+			journals := 0
+			for range 60 {
+				database, state := onePool(t, "sleep 0.1"), newState(t)
+				if !first {
+					recordEvaluation(t, database, state)
+				}
+				cmd, _, _ := program(t, "--database", database, "--state", state, "--force")
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Duration(4 * math.Pow(2, 5*random.Float64()) * float64(time.Millisecond)))
+				cmd.Process.Kill()
+				cmd.Wait()
+				link := filepath.Join(t.TempDir(), "link")
+				if err := os.Symlink(state, link); err != nil {
+					t.Fatal(err)
+				}
+				before := snapshot(t, filepath.Dir(state))
+				for _, path := range []string{state, link} {
+					r := vespene(t, "--database", database, "--state", path, "--dry-run", "--output", "json")
+					if r.code != 0 || r.records(t)[0]["outcome"] != dryRun || !first && r.records(t)[0]["previous_size"] != 2.0 {
+						t.Fatalf("exit %d, %s%s", r.code, r.stdout, r.stderr)
+					}
+				}
+				if after := snapshot(t, filepath.Dir(state)); after != before {
+					t.Fatalf("before\n%safter\n%s", before, after)
+				}
+				if strings.Contains(before, "-wal") {
+					journals++
+				}
+			}
+			if journals < 5 {
+				t.Errorf("%d of 60 killed runs left a journal: too few to show anything", journals)
+			}
+		})
 	}
 }
 
-// withoutShm leaves out the content of the file in which SQLite's readers meet writers, and has no data.
-func withoutShm(list string) string {
-	lines := strings.Split(list, "\n")
-	for i, line := range lines {
-		if strings.Contains(line, "-shm ") {
-			lines[i] = strings.Fields(line)[0]
+// TestDryRunOfAnEmptyFile: a first run that was killed may leave a SQLite file without tables, or one that is to be made
+// empty again by its journal.
+func TestDryRunOfAnEmptyFile(t *testing.T) {
+	t.Parallel()
+	state := newState(t)
+	if err := os.MkdirAll(filepath.Dir(state), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	execSQLite(t, state, "PRAGMA journal_mode = WAL")
+	// What is to be undone: the first page, in a database of no pages. https://sqlite.org/fileformat2.html#the_rollback_journal
+	journal := append([]byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 16, 0},
+		make([]byte, 512-28)...)
+	for _, content := range [][]byte{nil, journal} {
+		if content != nil {
+			writeFile(t, state+"-journal", content)
+		}
+		before := snapshot(t, filepath.Dir(state))
+		r := vespene(t, "--database", onePool(t, "true"), "--state", state, "--dry-run")
+		if r.code != 0 || !strings.Contains(r.stdout, "due      now") || snapshot(t, filepath.Dir(state)) != before {
+			t.Errorf("journal of %d bytes: exit %d, %s%s", len(content), r.code, r.stdout, r.stderr)
 		}
 	}
-	return strings.Join(lines, "\n")
+	if r := vespene(t, "--database", onePool(t, "true"), "--state", state); r.code != 0 {
+		t.Errorf("a run: exit %d, %s", r.code, r.stderr)
+	}
+}
+
+// TestHeldAfterItsOutcome: what still holds the lock when its evaluation is over hangs, if a minute past its limit.
+func TestHeldAfterItsOutcome(t *testing.T) {
+	t.Parallel()
+	database, state := onePool(t, "true"), newState(t)
+	recordEvaluation(t, database, state)
+	locks, err := filepath.Glob(filepath.Join(filepath.Dir(state), "*.lock"))
+	if err != nil || len(locks) != 1 {
+		t.Fatal(locks, err)
+	}
+	holder := exec.Command("flock", locks[0], "sleep", "600")
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Wait()
+	defer holder.Process.Kill()
+	waitFor(t, func() bool { return vespene(t, "--database", database, "--state", state, "--force").code != 0 })
+	r := vespene(t, "--database", database, "--state", state, "--force")
+	if r.code != exitBusy || !strings.Contains(r.stderr, "a command that outlived its run holds this pool's lock") || !strings.Contains(r.stderr, "(flock)") {
+		t.Errorf("within its limit: exit %d, %s", r.code, r.stderr)
+	}
+	age(t, state, 31*time.Minute+time.Second)
+	r = vespene(t, "--database", database, "--state", state)
+	if r.code != exitState || !strings.Contains(r.stderr, "though its command was to end by") || !strings.Contains(r.stderr, "(flock)") {
+		t.Errorf("past its limit: exit %d, %s", r.code, r.stderr)
+	}
+}
+
+// TestForcedRunGoesOn: meanwhile a pool that is not due is not due; and a lock is one, by whatever name its state is found.
+func TestForcedRunGoesOn(t *testing.T) {
+	t.Parallel()
+	begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
+	database := onePool(t, "echo >> "+begun+"; test $(wc -l < "+begun+") = 1 || sleep 600")
+	recordEvaluation(t, database, state)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(state, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd, _, _ := program(t, "--database", database, "--state", link, "--force")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return string(contentOf(t, begun)) == "\n\n" })
+	r := vespene(t, "--database", database, "--state", state)
+	if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "web: not-due\n  due      at ") {
+		t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	r = vespene(t, "--database", database, "--state", state, "--force")
+	if r.code != exitBusy || !strings.Contains(r.stderr, "another run holds this pool's lock") {
+		t.Errorf("--force: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	age(t, state, 5*time.Minute)
+	if r = vespene(t, "--database", database, "--state", state); r.code != exitBusy || !strings.Contains(r.stdout, "web: busy") {
+		t.Errorf("when due: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	// Killed, it leaves an orphan, of which nobody knows what it does: busy, due or not.
+	age(t, state, -5*time.Minute)
+	cmd.Process.Kill()
+	cmd.Wait()
+	r = vespene(t, "--database", database, "--state", state)
+	if r.code != exitBusy || !strings.Contains(r.stderr, "a command that outlived its run holds this pool's lock") {
+		t.Errorf("its orphan: exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	if output, err := exec.Command("pkill", "-KILL", "-f", "test .* "+begun).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
 }
 
 // TestStateVanishes: an outcome is not written into a file that is no longer there, and nothing pretends that it was.
