@@ -127,7 +127,7 @@ func findDatabase(given string) (database, error) {
 // parseDatabase parses the forms of --database. No part of a malformed address is in the error, since any part may
 // be the password.
 func parseDatabase(address string) (database, error) {
-	malformed := &failure{code: exitUsage, err: errors.New("the database address is malformed"),
+	malformed := &failure{code: exitUsage, err: errors.New("the database address is malformed, or has a parameter that is not supported"),
 		hint: "write postgres://USER:PASSWORD@HOST:PORT/NAME with special characters percent-encoded (@ is %40), " +
 			"host=HOST dbname=NAME user=USER password=PASSWORD, or sqlite:FILE"}
 
@@ -170,6 +170,19 @@ func parseDatabase(address string) (database, error) {
 		}
 		delete(config.RuntimeParams, "hostaddr")
 		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{ip}, nil }
+	}
+	for name := range config.RuntimeParams {
+		switch name {
+		case "options", "search_path", "application_name":
+		case "client_encoding", "fallback_application_name", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
+			"load_balance_hosts", "sslcompression", "tcp_user_timeout":
+			delete(config.RuntimeParams, name) // libpq's own, and of no consequence here
+		default:
+			return database{}, malformed // a piece of the password, maybe, which the server would name in its refusal
+		}
+	}
+	if strings.Contains(config.Database, "://") || strings.Contains(config.Database, "=") { // an address in PGDATABASE, or in dbname
+		return database{}, malformed
 	}
 	config.RuntimeParams["application_name"] = "vespene-autoscale"
 	// PgBouncer hands each transaction any of its connections, so that nothing may stay prepared on one.

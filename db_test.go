@@ -326,6 +326,7 @@ func TestParseDatabase(t *testing.T) {
 		"postgres://u@h1:1,h2:2/d?sslmode=prefer":                        "postgres://h1:1,h2:2/d",
 		"postgres://u@h": "postgres://h:5432/u",
 		"host=h hostaddr=127.0.0.1 user=u dbname=d": "postgres://h:5432/d",
+		"host=h dbname=d user=u keepalives=1":       "postgres://h:5432/d",
 		"hostaddr=127.0.0.1 user=u dbname=d":        "postgres://127.0.0.1:5432/d",
 		"postgres:///d?hostaddr=127.0.0.1":          "postgres://127.0.0.1:5432/d",
 		"sqlite:testdata/vespene.sql":               "sqlite:" + filepath.Join(working, "testdata/vespene.sql"),
@@ -343,7 +344,8 @@ func TestParseDatabase(t *testing.T) {
 		"sEcret", "sqlite:", "mysql://u:sEcret@h/d", "mysql://u:sEcret@h/d?a=b", "postgres://u:sEcret", "postgres://u:12/sEcret@h/d",
 		"postgres://u:12?sEcret@h/d", "postgres://u:12#sEcret@h/d", "postgres://u:sEc/ret@h/d", "postgres://u:sEcret@h:port/d",
 		"host=h password=sE cret", "hostaddr=sEcret host=h", "postgres://u:sEcret@h/d?sslmode=nope", "postgres://u:sE%zzcret@h/d",
-		"Postgres://u:sEcret@h/d",
+		"Postgres://u:sEcret@h/d", "password=a sEcretpart=x", "postgres://u@h/d?sEcret=x", "dbname=postgres://u:sEcret@h/d",
+		"host=h dbname='user=u password=sEcret'",
 	} {
 		d, err := parseDatabase(address)
 		var f *failure

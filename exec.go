@@ -290,7 +290,7 @@ func interrupt(session int) {
 	}
 }
 
-// members returns the processes of the session that are alive: a zombie is not. It looks twice before it says that there
+// members returns the processes of the session that are alive: a zombie is not, unless threads of it go on. It looks twice before it says that there
 // are none, since one that forks and ends while the list is read may be missed with its child.
 func members(session int) processes {
 	if found := listMembers(session); found != nil {
@@ -319,7 +319,10 @@ func listMembers(session int) processes {
 		// pid (name) state ppid pgrp session …, where the name may hold anything
 		open, shut := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
 		fields := strings.Fields(string(stat[shut+1:]))
-		if open < 0 || len(fields) < 4 || fields[3] != strconv.Itoa(session) || fields[0] == "Z" || fields[0] == "X" {
+		if open < 0 || len(fields) < 4 || fields[3] != strconv.Itoa(session) || fields[0] == "X" {
+			continue
+		}
+		if threads, _ := os.ReadDir("/proc/" + name + "/task"); fields[0] == "Z" && len(threads) < 2 {
 			continue
 		}
 		group, _ := strconv.Atoi(fields[2])

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -145,6 +146,28 @@ func waitFor(t testing.TB, condition func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("what the test waits for does not come")
 		}
+	}
+}
+
+// TestFirstThreadEnded: a process whose first thread has ended looks like a zombie, and is none while others go on.
+func TestFirstThreadEnded(t *testing.T) {
+	t.Parallel()
+	_, err := exec.LookPath("gcc")
+	need(t, "gcc", err == nil)
+	directory := t.TempDir()
+	writeFile(t, filepath.Join(directory, "a.c"), []byte(`#include <pthread.h>
+		#include <stdio.h>
+		#include <unistd.h>
+		static void *save(void *unused) { sleep(3); puts("saved"); fflush(stdout); return unused; }
+		int main(void) { pthread_t other; pthread_create(&other, NULL, save, NULL); pthread_exit(NULL); }`))
+	build := exec.Command("gcc", "-pthread", "-o", "a", "a.c")
+	build.Dir = directory
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	r := vespene(t, "--database", onePool(t, "trap '' INT; cd "+directory+"; ./a > out & sleep 1"), "--state", newState(t))
+	if out := string(contentOf(t, filepath.Join(directory, "out"))); r.code != 0 || out != "saved\n" || !strings.Contains(r.stderr, "were ended") {
+		t.Errorf("exit %d, %q, %s", r.code, out, r.stderr)
 	}
 }
 
@@ -335,6 +358,60 @@ func TestClosedOutput(t *testing.T) {
 				t.Error("the command was not run to its end")
 			}
 		})
+	}
+}
+
+// TestStalledLog: a reader of the log that stands still keeps neither the limit nor a signal from ending the command, nor its
+// outcome from being recorded; and what it missed is said when it reads on.
+func TestStalledLog(t *testing.T) {
+	for name, signal := range map[string]syscall.Signal{"timeout": 0, "SIGTERM": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state := newState(t)
+			reader, writer, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer reader.Close()
+			cmd, _, _ := program(t, "--database", onePool(t, "yes"), "--state", state, "--timeout", "2s")
+			cmd.Stderr = writer
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			writer.Close()
+			begun := time.Now()
+			if signal != 0 {
+				time.Sleep(time.Second)
+				cmd.Process.Signal(signal)
+			}
+			code, want, outcome := exitOf(t, cmd.Wait()), 143, interrupted
+			if signal == 0 {
+				want, outcome = exitFailed, failed
+			}
+			if code != want || time.Since(begun) > 20*time.Second {
+				t.Errorf("exit %d after %v, want %d", code, time.Since(begun), want)
+			}
+			if got := evaluations(t, state); len(got) != 1 || got[0].outcome != outcome {
+				t.Errorf("recorded %+v", got)
+			}
+		})
+	}
+	reader, writer := io.Pipe()
+	stream := &logStream{w: writer}
+	for i := range 3 { // the first waits, the others do not
+		if _, err := fmt.Fprintf(stream, "line %d\n", i); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("line %d: %v", i, err)
+		}
+	}
+	go func() {
+		for err := error(os.ErrDeadlineExceeded); err != nil; time.Sleep(time.Millisecond) {
+			_, err = io.WriteString(stream, "line 3\n")
+		}
+		writer.Close()
+	}()
+	got, err := io.ReadAll(reader)
+	if want := "line 0\nvespene-autoscale: standard error was not read for a while, and lacks what was written then\nline 3\n"; string(got) != want || err != nil {
+		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 }
 

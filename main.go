@@ -136,8 +136,8 @@ func worse(a, b int) int {
 
 // newApp is the command line.
 func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
-	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help", DisableDefaultText: true}
+	queues := &list{}
 	var codes strings.Builder
 	for _, c := range exitCodes {
 		fmt.Fprintf(&codes, "\n%5d  %s", c.code, c.meaning)
@@ -149,7 +149,7 @@ func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
 		Description: "Reads the pools and their builds from Vespene's database and, for each pool that is due, runs the\n" +
 			"pool's command once with the number of workers it should have. How often it runs is the timer's.\n\n" +
 			"Exit codes, of several the first:\n128+n  ended by signal n" + codes.String(),
-		Version:                   version(),
+		HideVersion:               true, // scale prints it, when the arguments are right
 		Writer:                    stdout,
 		ErrWriter:                 io.Discard, // run prints errors, once
 		HideHelpCommand:           true,
@@ -158,8 +158,9 @@ func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usageError(err) },
 		Action:                    action,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "queue", Aliases: []string{"q"}, Usage: "size the worker pool `NAME`; repeatable, in this order " +
+			&cli.GenericFlag{Name: "queue", Value: queues, Usage: "size the worker pool `NAME`; repeatable, in this order " +
 				"(default: every pool with autoscaling enabled) [$VESPENE_AUTOSCALE_QUEUE, comma separated]"},
+			&cli.GenericFlag{Name: "q", Value: queues, Usage: "is --queue `NAME`"}, // as an alias, it could not stand beside it
 			&cli.StringFlag{Name: "database", EnvVars: []string{"VESPENE_AUTOSCALE_DATABASE"}, Usage: "Vespene's database as `URL`: " +
 				"postgres://…, key=value …, or sqlite:FILE (default: what " + credentialFile + " says, else the PG* variables)"},
 			&cli.StringFlag{Name: "state", EnvVars: []string{"VESPENE_AUTOSCALE_STATE"}, Usage: "keep what was done when in `FILE` " +
@@ -170,14 +171,24 @@ func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
 				Usage: "end a command after `DURATION`"},
 			&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORMAT`: text, or json, one object a line"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log more", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
 		},
 	}
 }
+
+// list is the value of an option that may be given more than once.
+type list []string
+
+func (l *list) Set(value string) error { *l = append(*l, value); return nil }
+func (l *list) String() string         { return strings.Join(*l, ", ") }
 
 // usageError makes a sentence of what the flag parser says.
 func usageError(err error) error {
 	text, hint := err.Error(), "see vespene-autoscale --help"
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		if end := strings.IndexAny(name, ":/@='\" "); end >= 0 { // as of -dpostgres://…, whose rest may be secret
+			name = name[:end]
+		}
 		text = "there is no option --" + strings.TrimPrefix(name, "-")
 		if name == "sleep" {
 			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) or crontab's"
@@ -207,6 +218,10 @@ func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream)
 	if err != nil {
 		return 0, err
 	}
+	if c.Bool("version") {
+		fmt.Fprintln(out, "vespene-autoscale version", version())
+		return 0, nil
+	}
 	s := &scaler{force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
 		log: stream.logger(c.Bool("verbose")), stream: stream}
 	if s.database, err = findDatabase(c.String("database")); err != nil {
@@ -235,9 +250,9 @@ func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream)
 // checkOptions returns the queues that are asked for, or what is wrong with the options.
 func checkOptions(c *cli.Context) (queues []string, err error) {
 	f := &failure{code: exitUsage, hint: "see vespene-autoscale --help"}
-	queues = c.StringSlice("queue")
-	if list := os.Getenv("VESPENE_AUTOSCALE_QUEUE"); list != "" && !c.IsSet("queue") {
-		for name := range strings.SplitSeq(list, ",") {
+	queues = *c.Generic("queue").(*list)
+	if names := os.Getenv("VESPENE_AUTOSCALE_QUEUE"); names != "" && len(queues) == 0 {
+		for name := range strings.SplitSeq(names, ",") {
 			queues = append(queues, strings.TrimSpace(name))
 		}
 	}

@@ -92,7 +92,7 @@ func TestReadmeOptions(t *testing.T) {
 		documented = append(documented, regexp.MustCompile(`--?[a-z-]+|VESPENE_[A-Z_]+`).FindAllString(row[0]+" "+row[1], -1)...)
 	}
 	app := newApp(nil, nil)
-	for _, flag := range append(app.Flags, cli.VersionFlag, cli.HelpFlag) {
+	for _, flag := range append(app.Flags, cli.HelpFlag) {
 		for _, name := range flag.Names() {
 			defined = append(defined, strings.Repeat("-", min(2, len(name)))+name)
 		}

@@ -262,12 +262,16 @@ func (o *results) note(text string) {
 	}
 }
 
+// patience is how long a reader of standard error may stall before the run goes on without it.
+const patience = 10 * time.Second
+
 // logStream is standard error: whole lines, of which none breaks into another. In the journal each begins with its
-// priority.
+// priority. What is written while its reader stalls is lost, since nothing is to wait for who reads a log.
 type logStream struct {
 	mu      sync.Mutex
 	w       io.Writer
 	journal bool
+	stalled chan error // has the result of a write that goes on for longer than patience; nil if none does
 }
 
 // newLogStream sees whether w is the journal, as systemd says by device and inode in JOURNAL_STREAM.
@@ -294,7 +298,26 @@ func (s *logStream) Write(lines []byte) (int, error) {
 			}
 		}
 	}
-	return s.w.Write(lines)
+	if s.stalled != nil {
+		select {
+		case <-s.stalled:
+			lines = append([]byte(s.prefix("vespene-autoscale")+"standard error was not read for a while, and lacks what was written then\n"), lines...)
+		default:
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+	s.stalled = make(chan error, 1)
+	go func(lines []byte, result chan<- error) {
+		_, err := s.w.Write(lines)
+		result <- err
+	}(bytes.Clone(lines), s.stalled)
+	select {
+	case err := <-s.stalled:
+		s.stalled = nil
+		return len(lines), err
+	case <-time.After(patience):
+		return 0, os.ErrDeadlineExceeded
+	}
 }
 
 // prefix is what a line of a pool's command begins with.

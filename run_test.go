@@ -255,6 +255,7 @@ func TestAddressAndStatePlaces(t *testing.T) {
 		"PGHOST":                         {env: []string{"PGHOST=127.0.0.1", fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name, "CREDENTIALS_DIRECTORY=" + empty}},
 		"a socket's directory in PGHOST": {env: []string{"PGHOST=" + c.directory, fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name}},
 		"PGHOSTADDR":                     {env: []string{"PGHOSTADDR=127.0.0.1", fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name}},
+		"an address in PGDATABASE":       {env: []string{"PGDATABASE=postgres://u:sEcret@h/d"}, code: exitUsage, said: "the database address is malformed"},
 		"PGUSER alone is no database":    {env: []string{"PGUSER=postgres"}, code: exitUsage, said: "no database is given"},
 		"an empty variable is none":      {env: []string{"VESPENE_AUTOSCALE_DATABASE=", "CREDENTIALS_DIRECTORY=" + credentials}},
 		"the state's variable": {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address, "VESPENE_AUTOSCALE_STATE=" + home + "/x/y.db"},
