@@ -177,7 +177,7 @@ func TestLeftBehind(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
 	a, b := filepath.Join(directory, "a"), filepath.Join(directory, "b")
-	database := onePool(t, "saver "+a+" 1s & setsid saver "+b+" never & while ! test -s "+a+" || ! test -s "+b+"; do sleep 0.1; done")
+	database := onePool(t, "test ! -e "+b+" || exit 0; saver "+a+" 1s & setsid saver "+b+" never & while ! test -s "+a+" || ! test -s "+b+"; do sleep 0.1; done")
 	r := vespene(t, "--database", database, "--state", state)
 	if r.code != 0 || !strings.Contains(r.stderr, "left processes running, which were ended") || !strings.Contains(r.stderr, "(saver)") {
 		t.Errorf("exit %d, %s", r.code, r.stderr)
@@ -195,7 +195,7 @@ func TestLeftBehind(t *testing.T) {
 		t.Errorf("the daemon: %q, alive %v; want it left alone", daemon, alive(pid))
 	}
 	defer syscall.Kill(pid, syscall.SIGKILL)
-	if r := vespene(t, "--database", onePool(t, "true"), "--state", state, "--force"); r.code != 0 {
+	if r := vespene(t, "--database", database, "--state", state, "--force"); r.code != 0 {
 		t.Errorf("with the daemon alive: exit %d, %s", r.code, r.stderr)
 	}
 }

@@ -205,10 +205,10 @@ func (n *printNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.Template
 	if err != nil {
 		return err
 	}
-	before := writer.(fmt.Stringer).String() // a bytes.Buffer; anything else panics, which is an error too
+	before := writer.(interface{ Len() int }).Len() // a bytes.Buffer; anything else panics, which is an error too
 	word, isQuoted, printErr := shellWord(value.Interface(), n.expression.FilterApplied("safe"))
 	word = strings.ReplaceAll(word, "\r\n", "\n")
-	if printErr == nil && len(before)+len(word) > commandLimit {
+	if printErr == nil && before+len(word) > commandLimit {
 		printErr = errTooLong
 	}
 	r := ctx.Public[renderKey].(*rendering)
@@ -216,7 +216,7 @@ func (n *printNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.Template
 		return ctx.OrigError(fmt.Errorf("%s %w", r.outputs[n.index], printErr), nil)
 	}
 	if isQuoted {
-		r.quotes = append(r.quotes, quotedWord{len(before), n.index})
+		r.quotes = append(r.quotes, quotedWord{before, n.index})
 	}
 	writer.WriteString(word)
 	return nil
@@ -237,7 +237,7 @@ func (roundNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.TemplateWri
 		return ctx.OrigError(fmt.Errorf("its loops go round more than %d times: call a script instead", roundLimit), nil)
 	case time.Since(r.begun) > timeLimit:
 		return ctx.OrigError(fmt.Errorf("its loops take longer than %v: call a script instead", timeLimit), nil)
-	case len(writer.(fmt.Stringer).String()) > commandLimit:
+	case writer.(interface{ Len() int }).Len() > commandLimit:
 		return ctx.OrigError(fmt.Errorf("what it renders to %w", errTooLong), nil)
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -264,6 +265,17 @@ func TestRefusedTemplates(t *testing.T) {
 			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.80q: error %q, want %q in it", template, err, want)
 		}
+	}
+}
+
+// TestLongLoop: a command that gets too long in a loop is given up there, and not when all memory is used.
+func TestLongLoop(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := renderCommand(t, `{% set x = "x"|ljust:9999 %}{% for a in x %}`+strings.Repeat("y", 100_000)+`{% endfor %}`)
+	runtime.ReadMemStats(&after)
+	if took := (after.TotalAlloc - before.TotalAlloc) >> 20; err == nil || took > 100 {
+		t.Errorf("%v, after %d MiB", err, took)
 	}
 }
 
