@@ -149,6 +149,22 @@ func TestAfterFailure(t *testing.T) {
 	}
 }
 
+// TestNextDue: a run says the same next_due as the one after it: from the start of what scaled, from the end of what failed.
+func TestNextDue(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]time.Duration{"sleep 3; true": 5*time.Minute - 3*time.Second, "sleep 3; false": 5 * time.Minute} {
+		database, state := onePool(t, command), newState(t)
+		first := vespene(t, "--database", database, "--state", state, "--output", "json").records(t)[0]["next_due"].(string)
+		at, err := time.Parse(time.RFC3339, first)
+		if left := time.Until(at); err != nil || left > want || left < want-2*time.Second {
+			t.Errorf("%s: due again in %v, %v; want %v", command, left, err, want)
+		}
+		if then := vespene(t, "--database", database, "--state", state, "--output", "json").records(t)[0]["next_due"]; then != first {
+			t.Errorf("%s: next_due %s, and in the next run %v", command, first, then)
+		}
+	}
+}
+
 // TestKilled kills the program at any moment of 200 runs: the state opens afterwards, no command ran without its row,
 // and none twice at once.
 func TestKilled(t *testing.T) {
