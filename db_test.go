@@ -167,7 +167,7 @@ func TestNotANumberOfWorkers(t *testing.T) {
 	_, _, address := postgresDatabase(t, fileContent(t, "schema.sql"),
 		"INSERT INTO worker_pools (id, name, multiplier) VALUES (1, 'web', 'NaN'), (2, 'api', 'Infinity')")
 	for name, p := range read(t, address) {
-		if _, err := p.checked(); err == nil || !strings.Contains(err.Error(), "multiplier is") {
+		if _, err := p.checked(plugins{}); err == nil || !strings.Contains(err.Error(), "multiplier is") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -18,14 +18,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exec.go owns the command's processes: it starts the shell in a session of its own, passes its output on, and sees to
-// it that nothing of the session is left when it returns. It decides nothing and knows no state.
+// exec.go owns the processes of commands and plugin programs: it starts each in a session of its own, passes its output
+// on, and sees to it that nothing of the session is left when it returns. It decides nothing and knows no state.
 
 const (
 	grace     = 30 * time.Second // between the one SIGINT and SIGKILL: time to save
 	killLimit = 10 * time.Second // a process that SIGKILL has not ended by then hangs in the kernel, or is another user's
 	tailSize  = 4 << 10          // how much of the end of the output is kept
 	lineLimit = 32 << 10         // a longer line of output is passed on in pieces
+
+	plannerLimit = 30 * time.Second
+	answerSize   = 64 << 10 // of a planner, in bytes; what is beyond it is read, and an error
 
 	// The lock's descriptor in the command: above those that a script may redirect with a single digit, as `exec 3>log`
 	// would close the lock.
@@ -35,21 +38,27 @@ const (
 // errTimeout is why a command was ended that took longer than its limit.
 var errTimeout = errors.New("ran out of time")
 
-// command is what to run: a line for /bin/sh, with variables in addition to the caller's environment.
+// command is what to run: a program with its arguments, and variables in addition to the caller's environment.
 type command struct {
-	line      string
+	argv      []string
+	input     []byte   // for its standard input; nil: none
 	variables []string // NAME=value
 	lock      *os.File // inherited, so that what outlives us still holds it
 	timeout   time.Duration
 	output    io.Writer // gets whole lines, each behind the prefix
 	prefix    string
+	answers   bool // its standard output is an answer, and not for output
 }
+
+// shellCommand is the command of a line for the shell.
+func shellCommand(line string) []string { return []string{"/bin/sh", "-c", line} }
 
 // result is how a command ended.
 type result struct {
 	exitCode *int // as a shell's $?: 128 + n for one ended by signal n; nil where it did not start
 	duration time.Duration
 	tail     string    // the end of its output
+	answer   []byte    // its standard output, where that is one, and a byte beyond answerSize at most
 	ended    error     // why we ended it: errTimeout or the context's cause; nil where it ended by itself
 	err      error     // why it did not start
 	left     processes // what it left running when it ended by itself, and has been ended since
@@ -79,21 +88,40 @@ func execute(ctx context.Context, c command) result {
 	if ctx.Err() != nil {
 		return result{ended: context.Cause(ctx)}
 	}
-	// A pipe of our own: with one of exec's, Wait would wait for whoever still holds its other end.
+	// Pipes of our own: with one of exec's, Wait would wait for whoever still holds its other end.
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return result{err: err}
 	}
 	defer reader.Close()
-	cmd := exec.Command("/bin/sh", "-c", c.line)
+	cmd := exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Stdout, cmd.Stderr = writer, writer
+	opened := []*os.File{writer} // for the command
+	var answers *os.File
+	if c.answers {
+		var answerWriter *os.File
+		if answers, answerWriter, err = os.Pipe(); err == nil {
+			defer answers.Close()
+			cmd.Stdout, opened = answerWriter, append(opened, answerWriter)
+		}
+	}
+	if err == nil && c.input != nil {
+		var input *os.File
+		if input, err = inputFile(c.input); err == nil {
+			cmd.Stdin, opened = input, append(opened, input)
+		}
+	}
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), hidden), c.variables...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if c.lock != nil {
 		cmd.ExtraFiles = append(make([]*os.File, lockDescriptor-3), c.lock)
 	}
-	err = cmd.Start()
-	writer.Close()
+	if err == nil {
+		err = cmd.Start()
+	}
+	for _, file := range opened {
+		file.Close()
+	}
 	if err != nil {
 		return result{err: err, duration: time.Since(start)}
 	}
@@ -101,6 +129,10 @@ func execute(ctx context.Context, c command) result {
 
 	relayed := make(chan []byte, 1)
 	go func() { relayed <- relay(reader, c.output, c.prefix) }()
+	answered := make(chan []byte, 1)
+	if answers != nil {
+		go func() { answered <- readAnswer(answers) }()
+	}
 	exited := make(chan struct{})
 	go func() {
 		// Waited for, but left as a zombie: until cmd.Wait below nobody else can be given the session's number.
@@ -137,8 +169,77 @@ func execute(ctx context.Context, c command) result {
 	}
 	reader.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold the pipe for ever
 	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(<-relayed)), "\uFFFD")
+	if answers != nil {
+		answers.SetReadDeadline(time.Now())
+		r.answer = <-answered
+	}
 	r.duration = time.Since(start)
 	return r
+}
+
+// inputFile is a file in memory that holds the input: nobody need wait for whether it is read.
+func inputFile(input []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("input", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "input")
+	_, err = file.Write(input)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// readAnswer reads a planner's standard output to its end or deadline, and keeps of it a byte beyond answerSize at most.
+func readAnswer(pipe *os.File) []byte {
+	in := &untilEmpty{pipe: pipe}
+	answer, _ := io.ReadAll(io.LimitReader(in, answerSize+1))
+	io.Copy(io.Discard, in)
+	return answer
+}
+
+// findProgram returns the path of a plugin program, given by its path or by a name on the PATH.
+func findProgram(name, program string) (path string, err error) {
+	if path, err = exec.LookPath(program); err != nil {
+		var e *exec.Error
+		if errors.As(err, &e) {
+			err = e.Err
+		}
+		return "", &failure{code: exitInvalid, err: fmt.Errorf("%s (%s) cannot be run: %w", name, program, err),
+			hint: "give the path of a program that this user may execute"}
+	}
+	return path, nil
+}
+
+// ask runs a planner program with the question on its standard input and returns what it printed.
+func ask(ctx context.Context, name, program string, question []byte, output io.Writer, prefix string) (printed []byte, err error) {
+	path, err := findProgram("planner "+name, program)
+	if err != nil {
+		return nil, err
+	}
+	r := execute(ctx, command{argv: []string{path}, input: question, timeout: plannerLimit, output: output, prefix: prefix, answers: true})
+	problem := r.problem(plannerLimit)
+	var f *failure
+	switch {
+	case errors.As(problem, &f): // not a signal that ended us
+		return nil, plannerFailure(name, program, strings.Replace(problem.Error(), "the command ", "it ", 1))
+	case problem != nil:
+		return nil, problem
+	case len(r.answer) > answerSize:
+		return nil, plannerFailure(name, program, fmt.Sprintf("it answered with more than %d bytes", answerSize))
+	}
+	return r.answer, nil
+}
+
+// plannerFailure is why a planner program's answer is none.
+func plannerFailure(name, program, why string) error {
+	return &failure{code: exitInvalid, err: fmt.Errorf("planner %s (%s): %s", name, program, why),
+		hint: "correct the program; --dry-run asks it again"}
 }
 
 // variables are what a command finds in its environment of its pool.

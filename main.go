@@ -169,6 +169,10 @@ func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the size and the command; run and write nothing", DisableDefaultText: true},
 			&cli.DurationFlag{Name: "timeout", EnvVars: []string{"VESPENE_AUTOSCALE_TIMEOUT"}, Value: 30 * time.Minute,
 				Usage: "end a command after `DURATION`"},
+			&cli.GenericFlag{Name: "planner", Value: &list{}, Usage: "enable the planner program `NAME=PROGRAM`, which a pool's planner names; " +
+				"repeatable [$VESPENE_AUTOSCALE_PLANNER, comma separated]"},
+			&cli.GenericFlag{Name: "executor", Value: &list{}, Usage: "enable the executor program `NAME=PROGRAM`, which a pool's executor names; " +
+				"repeatable [$VESPENE_AUTOSCALE_EXECUTOR, comma separated]"},
 			&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORMAT`: text, or json, one object a line"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log more", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
@@ -203,6 +207,7 @@ func usageError(err error) error {
 type scaler struct {
 	database database
 	state    *state // nil in a dry run that finds no state file
+	plugins  plugins
 	force    bool
 	dryRun   bool
 	timeout  time.Duration
@@ -214,7 +219,7 @@ type scaler struct {
 
 // scale does the main job. Its error is what kept it from serving the pools, or the signal that ended it.
 func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream) (code int, err error) {
-	queues, err := checkOptions(c)
+	queues, enabled, err := checkOptions(c)
 	if err != nil {
 		return 0, err
 	}
@@ -222,7 +227,7 @@ func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream)
 		fmt.Fprintln(out, "vespene-autoscale version", version())
 		return 0, nil
 	}
-	s := &scaler{force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
+	s := &scaler{plugins: enabled, force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
 		log: stream.logger(c.Bool("verbose")), stream: stream}
 	if s.database, err = findDatabase(c.String("database")); err != nil {
 		return 0, err
@@ -247,21 +252,16 @@ func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream)
 	return code, err
 }
 
-// checkOptions returns the queues that are asked for, or what is wrong with the options.
-func checkOptions(c *cli.Context) (queues []string, err error) {
+// checkOptions returns the queues that are asked for and the plugin programs, or what is wrong with the options.
+func checkOptions(c *cli.Context) (queues []string, enabled plugins, err error) {
 	f := &failure{code: exitUsage, hint: "see vespene-autoscale --help"}
-	queues = *c.Generic("queue").(*list)
-	if names := os.Getenv("VESPENE_AUTOSCALE_QUEUE"); names != "" && len(queues) == 0 {
-		for name := range strings.SplitSeq(names, ",") {
-			queues = append(queues, strings.TrimSpace(name))
-		}
-	}
 	for _, name := range []string{"database", "state"} {
 		_, inEnvironment := os.LookupEnv("VESPENE_AUTOSCALE_" + strings.ToUpper(name))
 		if c.IsSet(name) && c.String(name) == "" && !inEnvironment { // there, empty is unset
 			f.err = fmt.Errorf("--%s is empty", name)
 		}
 	}
+	queues = values(c, "queue")
 	switch timeout, output := c.Duration("timeout"), c.String("output"); {
 	case c.Args().Present():
 		f.err = errors.New("there is an argument that belongs to no option") // not quoted: it may be a database's address
@@ -273,10 +273,45 @@ func checkOptions(c *cli.Context) (queues []string, err error) {
 	case output != "text" && output != "json":
 		f.err = fmt.Errorf("--output is %q, neither text nor json", output)
 	}
-	if f.err != nil {
-		return nil, f
+	if f.err == nil {
+		enabled.planners, f.err = programs(c, "planner", stock)
 	}
-	return queues, nil
+	if f.err == nil {
+		enabled.executors, f.err = programs(c, "executor", shell)
+	}
+	if f.err != nil {
+		return nil, plugins{}, f
+	}
+	return queues, enabled, nil
+}
+
+// values are those of an option that may be given more than once or, where it is not, of its comma-separated variable.
+func values(c *cli.Context, option string) []string {
+	given := *c.Generic(option).(*list)
+	if names := os.Getenv("VESPENE_AUTOSCALE_" + strings.ToUpper(option)); names != "" && len(given) == 0 {
+		for name := range strings.SplitSeq(names, ",") {
+			given = append(given, strings.TrimSpace(name))
+		}
+	}
+	return given
+}
+
+// programs are those that --planner or --executor enables, by name.
+func programs(c *cli.Context, option, builtIn string) (map[string]string, error) {
+	enabled := map[string]string{}
+	for _, value := range values(c, option) {
+		name, program, _ := strings.Cut(value, "=")
+		switch {
+		case name == "" || program == "":
+			return nil, fmt.Errorf("--%s is %q, not NAME=PROGRAM", option, value)
+		case name == builtIn:
+			return nil, fmt.Errorf("--%s %s is built in, and cannot be another program: take another name", option, name)
+		case enabled[name] != "":
+			return nil, fmt.Errorf("--%s %s is given twice", option, name)
+		}
+		enabled[name] = program
+	}
+	return enabled, nil
 }
 
 // pools serves the pools in their order, each with counts that are fresh. The error is that of the first read.
@@ -348,7 +383,7 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 		r.Outcome, r.Reason = disabled, "autoscaling is not enabled for this pool in Vespene"
 		return r, nil
 	}
-	settings, err := p.checked()
+	settings, err := p.checked(s.plugins)
 	if err != nil {
 		r.Outcome = invalid
 		return r, &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
@@ -363,7 +398,7 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 	}
 	isDue := s.due(&r, known)
 	if s.dryRun {
-		if err = s.prepare(&r, p, known); err == nil {
+		if err = s.prepare(ctx, &r, p, known); err == nil {
 			r.Outcome = dryRun
 		}
 		return r, err
@@ -404,9 +439,20 @@ func (s *scaler) due(r *record, known past) bool {
 	return isDue
 }
 
-// prepare fills in the size and renders the command.
-func (s *scaler) prepare(r *record, p pool, known past) error {
+// prepare fills in the size, of the formula or of the pool's planner program, and what is to be run for it.
+func (s *scaler) prepare(ctx context.Context, r *record, p pool, known past) error {
 	r.PreviousSize = known.previousSize
+	if name := r.plan.planner; name != stock {
+		answer, err := s.askPlanner(ctx, r, p, name)
+		if err != nil {
+			r.Outcome = invalid
+			if ctx.Err() != nil {
+				r.Outcome = interrupted
+			}
+			return err
+		}
+		r.setPlan(r.plan.answered(answer))
+	}
 	r.setSize()
 	if _, clockBack := due(known.last, r.plan.reevaluate, r.now); clockBack {
 		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", r.Pool, "last", known.last)
@@ -414,13 +460,37 @@ func (s *scaler) prepare(r *record, p pool, known past) error {
 	for _, warning := range misled(p) {
 		s.log.Warn(warning, "pool", p.name)
 	}
-	line, err := render(p, *r.plan, known.previousSize)
+	var line string
+	var err error
+	if name := r.plan.executor; name != shell {
+		line, err = findProgram("executor "+name, s.plugins.executors[name])
+	} else if line, err = render(p, *r.plan, known.previousSize); err != nil {
+		err = &failure{code: exitInvalid, err: err}
+	}
 	if err != nil {
 		r.Outcome = invalid
-		return &failure{code: exitInvalid, err: err}
+		return err
 	}
 	r.Command = &line
 	return nil
+}
+
+// askPlanner asks the pool's planner program.
+func (s *scaler) askPlanner(ctx context.Context, r *record, p pool, name string) (answer, error) {
+	program := s.plugins.planners[name]
+	question, err := r.question(p)
+	if err != nil {
+		return answer{}, plannerFailure(name, program, err.Error())
+	}
+	printed, err := ask(ctx, name, program, question, s.stream, s.stream.prefix(p.name))
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := parseAnswer(printed)
+	if err != nil {
+		return answer{}, plannerFailure(name, program, "it "+err.Error())
+	}
+	return a, nil
 }
 
 // evaluate is the turn of a pool that seemed due, under its lock: due still? – claim – command – outcome. held says that
@@ -446,12 +516,21 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 		r.setNotDue(known.last)
 		return false, nil
 	}
-	if err := s.prepare(r, p, known); err != nil {
+	if err := s.prepare(ctx, r, p, known); err != nil {
 		return false, err
 	}
 	if ctx.Err() != nil { // nothing has been run: no interval begins
 		r.Outcome = interrupted
 		return false, context.Cause(ctx)
+	}
+	toRun := command{argv: shellCommand(*r.Command), variables: variables(p.name, *r.plan, r.PreviousSize), lock: lock,
+		timeout: s.timeout, output: s.stream, prefix: s.stream.prefix(p.name)}
+	if r.plan.executor != shell {
+		toRun.argv = []string{*r.Command}
+		if toRun.input, err = r.question(p); err != nil {
+			r.Outcome = invalid
+			return false, &failure{code: exitInvalid, err: fmt.Errorf("executor %s: %w", r.plan.executor, err)}
+		}
 	}
 	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: r.now, deadline: r.now.Add(s.timeout), forced: s.force, plan: *r.plan})
 	if err != nil {
@@ -459,8 +538,7 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 	}
 	s.evaluated = true
 	s.log.Info("run the command", "pool", p.name, "size", r.plan.size, "queued_size", r.plan.queuedSize, "why", r.Reason)
-	result := execute(ctx, command{line: *r.Command, variables: variables(p.name, *r.plan, r.PreviousSize), lock: lock,
-		timeout: s.timeout, output: s.stream, prefix: s.stream.prefix(p.name)})
+	result := execute(ctx, toRun)
 	ended := time.Now()
 	if result.left != nil {
 		s.log.Warn("the command left processes running, which were ended", "pool", p.name, "processes", result.left)

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"math/big"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,6 +25,12 @@ const early = 10 * time.Second
 
 // longestMinutes bounds reevaluate_minutes: a century is never, and every time computed with it can still be written.
 const longestMinutes = 100 * 365 * 24 * 60
+
+// The built-in planner, the formula, and executor, the pool's command: what a pool that names none has.
+const (
+	stock = "stock"
+	shell = "shell"
+)
 
 // pool is one worker pool as Vespene's database has it: its row, and the counts of its builds at the same moment.
 type pool struct {
@@ -50,7 +61,7 @@ type settings struct {
 	queuedWeight, runningWeight, multiplier *big.Rat
 	excess, minimum, maximum                int64
 	reevaluate                              time.Duration
-	planner, executor                       string
+	planner, executor                       string // stock, shell, or the name of a plugin program
 	command                                 string // the template
 	variables                               map[string]any
 }
@@ -67,10 +78,21 @@ type plan struct {
 	size       int64
 	queuedSize int64  // queued held within minimum … maximum
 	capped     string // the bound that changed the size: "minimum", "maximum" or ""
+
+	answer *answer // of the plugin program that planned instead of the formula: then base is nil, and raw its size
 }
 
-// checked returns the pool's settings, or an error that names the setting and its value.
-func (p pool) checked() (settings, error) {
+// plugins are the programs that are enabled besides stock and shell, by the name under which a pool selects them.
+type plugins struct{ planners, executors map[string]string }
+
+// answer is what a planner program says, before it is held within the pool's bounds.
+type answer struct {
+	size, queuedSize int64
+	reason           string
+}
+
+// checked returns the pool's settings, or an error that names the setting and its value. It may name enabled plugins.
+func (p pool) checked(enabled plugins) (settings, error) {
 	r := &columnReader{columns: p.columns}
 	s := settings{
 		buildLatest:   typed[bool](r, "build_latest", "true or false"),
@@ -81,8 +103,8 @@ func (p pool) checked() (settings, error) {
 		minimum:       r.natural("minimum"),
 		maximum:       r.integer("maximum"),
 		reevaluate:    time.Duration(min(r.natural("reevaluate_minutes"), longestMinutes)) * time.Minute,
-		planner:       r.text("planner", "stock"),
-		executor:      r.text("executor", "shell"),
+		planner:       r.text("planner", stock),
+		executor:      r.text("executor", shell),
 		command:       r.text("executor_command", ""),
 	}
 	var err error
@@ -94,12 +116,17 @@ func (p pool) checked() (settings, error) {
 		return settings{}, r.err
 	case s.minimum > s.maximum:
 		return settings{}, fmt.Errorf("minimum %d is above maximum %d", s.minimum, s.maximum)
-	case s.planner != "stock":
-		return settings{}, fmt.Errorf("planner %q is not enabled here (enabled: stock)", s.planner)
-	case s.executor != "shell":
-		return settings{}, fmt.Errorf("executor %q is not enabled here (enabled: shell)", s.executor)
+	case s.planner != stock && enabled.planners[s.planner] == "":
+		return settings{}, notEnabled("planner", s.planner, stock, enabled.planners)
+	case s.executor != shell && enabled.executors[s.executor] == "":
+		return settings{}, notEnabled("executor", s.executor, shell, enabled.executors)
 	}
 	return s, nil
+}
+
+func notEnabled(what, name, builtIn string, programs map[string]string) error {
+	names := append([]string{builtIn}, slices.Sorted(maps.Keys(programs))...)
+	return fmt.Errorf("%s %q is not enabled here (enabled: %s)", what, name, strings.Join(names, ", "))
 }
 
 // columnReader reads typed columns and keeps the first error.
@@ -222,6 +249,73 @@ func newPlan(p pool, s settings) plan {
 	result.queuedSize, _ = hold(big.NewInt(result.queued), s.minimum, s.maximum)
 	return result
 }
+
+// answered returns the plan with a planner program's sizes, held within the pool's bounds, in place of the formula's.
+func (p plan) answered(a answer) plan {
+	p.answer, p.base, p.raw = &a, nil, new(big.Rat).SetInt64(a.size)
+	p.size, p.capped = hold(big.NewInt(a.size), p.minimum, p.maximum)
+	p.queuedSize, _ = hold(big.NewInt(a.queuedSize), p.minimum, p.maximum)
+	return p
+}
+
+// parseAnswer parses what a planner program printed: one JSON object with the integers size and queued_size, of zero or
+// more and 64 bits at most, and perhaps a text as reason. Anything else is an error, since it may mean anything.
+func parseAnswer(printed []byte) (answer, error) {
+	decoder := json.NewDecoder(bytes.NewReader(printed))
+	decoder.UseNumber()
+	if open, err := decoder.Token(); err == io.EOF {
+		return answer{}, errors.New("answered nothing")
+	} else if err != nil || open != json.Delim('{') {
+		return answer{}, errors.New("answered something else than one JSON object")
+	}
+	var a answer
+	sizes, seen := map[string]*int64{"size": &a.size, "queued_size": &a.queuedSize}, map[any]bool{}
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
+		}
+		var value any
+		if err := decoder.Decode(&value); err != nil {
+			return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
+		}
+		name, _ := key.(string)
+		size, isSize := sizes[name]
+		switch {
+		case seen[key]:
+			return answer{}, fmt.Errorf("answered with %s twice", name)
+		case isSize:
+			digits, _ := value.(json.Number)
+			if *size, err = strconv.ParseInt(digits.String(), 10, 64); err != nil || *size < 0 {
+				return answer{}, fmt.Errorf("answered with a %s of %.40v, which is not a whole number from 0 to %d", name, value, math.MaxInt64)
+			}
+		case name == "reason":
+			reason, isText := value.(string)
+			if !isText || len(reason) > reasonLimit {
+				return answer{}, fmt.Errorf("answered with a reason that is not a text of %d bytes at most", reasonLimit)
+			}
+			a.reason = strings.Join(strings.Fields(reason), " ")
+		default:
+			return answer{}, fmt.Errorf("answered with %.40q, which means nothing (known: size, queued_size, reason)", name)
+		}
+		seen[key] = true
+	}
+	if _, err := decoder.Token(); err != nil {
+		return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return answer{}, errors.New("answered with more than one JSON object")
+	}
+	for _, name := range []string{"size", "queued_size"} {
+		if !seen[name] {
+			return answer{}, fmt.Errorf("answered without %s", name)
+		}
+	}
+	return a, nil
+}
+
+// reasonLimit is how many bytes of a reason are read with ease.
+const reasonLimit = 1000
 
 // hold returns n within minimum … maximum, and the name of the bound that changed it or "".
 func hold(n *big.Int, minimum, maximum int64) (int64, string) {

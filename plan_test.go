@@ -26,7 +26,7 @@ func testPool(columns map[string]any) pool {
 // planOf sizes the pool, whose settings must be valid.
 func planOf(t testing.TB, p pool) plan {
 	t.Helper()
-	s, err := p.checked()
+	s, err := p.checked(plugins{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,13 +130,13 @@ func TestInvalidSettings(t *testing.T) {
 		{"variables", `{"a": 1} {}`, "variables is not a JSON object: there is more behind its end"},
 		{"variables", "1", "variables is not a JSON object"},
 	} {
-		_, err := testPool(map[string]any{test.column: test.value}).checked()
+		_, err := testPool(map[string]any{test.column: test.value}).checked(plugins{})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s = %v: error %v, want %q", test.column, test.value, err, test.want)
 		}
 	}
 	for _, name := range []any{nil, "", "stock"} {
-		if s, err := testPool(map[string]any{"planner": name}).checked(); err != nil || s.planner != "stock" {
+		if s, err := testPool(map[string]any{"planner": name}).checked(plugins{}); err != nil || s.planner != "stock" {
 			t.Errorf("planner %v: %q, %v; want stock", name, s.planner, err)
 		}
 	}
@@ -160,7 +160,7 @@ func TestDue(t *testing.T) {
 		{"the clock went back by more than the interval", -6 * time.Minute, 5, true, true},
 		{"the clock went back by years", -10 * 365 * 24 * time.Hour, 5, true, true},
 	} {
-		s, err := testPool(map[string]any{"reevaluate_minutes": test.minutes}).checked()
+		s, err := testPool(map[string]any{"reevaluate_minutes": test.minutes}).checked(plugins{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func FuzzPlan(f *testing.F) {
 		p := testPool(map[string]any{"queued_weight": queuedWeight, "running_weight": runningWeight, "multiplier": multiplier,
 			"excess": excess, "minimum": minimum, "maximum": maximum})
 		p.queuedBuilds, p.running = max(queued, 0)/2, max(running, 0)
-		s, err := p.checked()
+		s, err := p.checked(plugins{})
 		wellFormed := minimum >= 0 && minimum <= maximum
 		for _, f := range []float64{queuedWeight, runningWeight, multiplier} {
 			wellFormed = wellFormed && f >= 0 && !math.IsInf(f, 1)

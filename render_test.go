@@ -304,7 +304,7 @@ func FuzzRender(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, template, name, variables string) {
 		p := testPool(map[string]any{"name": name + "¬", "executor_command": template, "variables": variables})
-		s, err := p.checked()
+		s, err := p.checked(plugins{})
 		if err != nil {
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"os"
 	"runtime/debug"
@@ -78,6 +79,19 @@ func (r *record) setSize() {
 	r.Raw, r.Reason = &raw, strings.Join(terms(*r.plan), "; ")
 }
 
+// question is what a plugin program gets on its standard input: what is known of the pool when its turn has come, by the
+// names that results and templates have for it.
+func (r *record) question(p pool) ([]byte, error) {
+	known := map[string]any{
+		"pool": r.Pool, "worker_pool": p.columns, "variables": r.plan.variables, "queued": r.Queued, "running": r.Running,
+		"previous_size": r.PreviousSize, "minimum": r.Minimum, "maximum": r.Maximum, "planner": r.Planner, "executor": r.Executor,
+	}
+	if r.Size != nil {
+		maps.Copy(known, map[string]any{"size": r.Size, "queued_size": r.QueuedSize, "raw": r.Raw, "capped": r.Capped, "reason": r.Reason})
+	}
+	return json.Marshal(known)
+}
+
 // setDue fills in when the pool is due; a next of zero is left out.
 func (r *record) setDue(isDue bool, next time.Time) {
 	r.Due, r.NextDue = &isDue, nil
@@ -123,6 +137,18 @@ func terms(p plan) []string {
 		product := new(big.Rat).Mul(new(big.Rat).SetInt64(n), weight)
 		return fmt.Sprintf("%s %d * %s = %s", name, n, decimalString(weight), decimalString(product))
 	}
+	held := ""
+	if p.capped != "" {
+		held = ", held to the " + p.capped
+	}
+	bounds := fmt.Sprintf("bounds %d to %d, so size %d%s", p.minimum, p.maximum, p.size, held)
+	if p.answer != nil {
+		asked := fmt.Sprintf("planner %s says %d", p.planner, p.answer.size)
+		if p.answer.reason != "" {
+			asked += fmt.Sprintf(": %s", label(p.answer.reason))
+		}
+		return []string{asked, bounds}
+	}
 	queued := term("queued", p.queued, p.queuedWeight)
 	if p.buildLatest {
 		queued += fmt.Sprintf(" (%s of %s, by build_latest)", count(p.queued, "project"), count(p.builds, "build"))
@@ -131,15 +157,11 @@ func terms(p plan) []string {
 	if p.excess < 0 {
 		excess = fmt.Sprintf("- %d", -p.excess)
 	}
-	held := ""
-	if p.capped != "" {
-		held = ", held to the " + p.capped
-	}
 	return []string{
 		queued,
 		term("running", p.running, p.runningWeight),
 		fmt.Sprintf("load %s * %s %s = %s", decimalString(p.base), decimalString(p.multiplier), excess, decimalString(p.raw)),
-		fmt.Sprintf("bounds %d to %d, so size %d%s", p.minimum, p.maximum, p.size, held),
+		bounds,
 	}
 }
 
