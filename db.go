@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,8 +22,8 @@ import (
 	"modernc.org/sqlite"
 )
 
-// db.go owns Vespene's database: where it is, and the one read that yields the pools with their counts. It never
-// writes, and decides nothing.
+// db.go owns Vespene's database: where it is, the one read that yields the pools with their counts and, where several
+// hosts share pools, the lock and the times that they share. It writes nothing but those, and decides nothing.
 
 // credentialFile has the address where nothing else gives one.
 const credentialFile = "/etc/vespene-autoscale/database"
@@ -223,7 +224,8 @@ func (d database) readPools(ctx context.Context, names []string, now time.Time) 
 	if d.postgres != nil {
 		read = d.readPostgres
 	}
-	columns, rows, err := read(ctx, query, args)
+	ours := time.Until(now) // how much now is ahead of this machine's clock
+	columns, rows, its, err := read(ctx, query, args)
 	if err != nil {
 		return nil, explain(d, err)
 	}
@@ -239,30 +241,57 @@ func (d database) readPools(ctx context.Context, names []string, now time.Time) 
 		if err != nil {
 			return nil, explain(d, err)
 		}
+		p.clock = its - ours
 		pools[p.name] = p
 	}
 	return pools, nil
 }
 
-// readPostgres runs the query in a read-only transaction of its own, all of it in one round trip.
-func (d database) readPostgres(ctx context.Context, query string, args []any) (columns []string, rows [][]any, err error) {
-	connectCtx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
+// connect connects to PostgreSQL within connectLimit.
+func (d database) connect(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(connectCtx, d.postgres)
-	if err != nil {
-		return nil, nil, causeOf(connectCtx, err)
-	}
-	defer func() {
-		closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
-		defer cancel()
-		conn.Close(closeCtx) // nothing depends on how the connection ends
-	}()
+	conn, err := pgx.ConnectConfig(ctx, d.postgres)
+	return conn, causeOf(ctx, err)
+}
 
-	ctx, cancel = context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+// closeConn ends a connection, also when the context has ended. Nothing depends on how.
+func closeConn(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
 	defer cancel()
+	conn.Close(ctx)
+}
+
+// begin returns a batch that begins a transaction of that kind, in which each statement has statementLimit.
+func begin(kind string) *pgx.Batch {
 	batch := &pgx.Batch{}
-	batch.Queue("BEGIN READ ONLY")
+	batch.Queue("BEGIN " + kind)
 	batch.Queue(fmt.Sprintf("SET LOCAL statement_timeout = %d", statementLimit.Milliseconds()))
+	return batch
+}
+
+// send sends a batch, all of it in one round trip, and waits answerLimit for it.
+func send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+	defer cancel()
+	return causeOf(ctx, conn.SendBatch(ctx, batch).Close())
+}
+
+// readPostgres runs the query in a read-only transaction of its own. clock is how much PostgreSQL's clock is ahead of ours.
+func (d database) readPostgres(ctx context.Context, query string, args []any) (columns []string, rows [][]any, clock time.Duration, err error) {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	defer closeConn(ctx, conn)
+
+	batch := begin("READ ONLY")
+	batch.Queue("SELECT clock_timestamp()").QueryRow(func(row pgx.Row) error {
+		var now time.Time
+		err := row.Scan(&now)
+		clock = time.Until(now)
+		return err
+	})
 	batch.Queue(query, args...).Query(func(answer pgx.Rows) error {
 		if err := answer.Err(); err != nil {
 			return err
@@ -285,37 +314,34 @@ func (d database) readPostgres(ctx context.Context, query string, args []any) (c
 		return answer.Err()
 	})
 	batch.Queue("COMMIT")
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, nil, causeOf(ctx, err)
-	}
-	return columns, rows, nil
+	return columns, rows, clock, send(ctx, conn, batch)
 }
 
 // readSQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory.
-func (d database) readSQLite(ctx context.Context, query string, args []any) (columns []string, rows [][]any, err error) {
+func (d database) readSQLite(ctx context.Context, query string, args []any) (columns []string, rows [][]any, _ time.Duration, err error) {
 	var script []byte
 	if info, err := os.Stat(d.file); err != nil {
-		return nil, nil, err // SQLite would not say that the file is missing
+		return nil, nil, 0, err // SQLite would not say that the file is missing
 	} else if !info.Mode().IsRegular() { // a pipe might be waited for without end
-		return nil, nil, fmt.Errorf("%s is no regular file", d.file)
+		return nil, nil, 0, fmt.Errorf("%s is no regular file", d.file)
 	}
 	dsn := (&url.URL{Scheme: "file", Path: d.file}).String() + "?_busy_timeout=5000&_error_rc=1&" + readOnly(d.file, isWAL(d.file))
 	if strings.HasSuffix(d.file, ".sql") {
 		if script, err = os.ReadFile(d.file); err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
 		dsn = "file::memory:?_error_rc=1"
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	defer db.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
 	defer cancel()
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return nil, nil, causeOf(ctx, err)
+		return nil, nil, 0, causeOf(ctx, err)
 	}
 	defer conn.Close()
 
@@ -323,20 +349,20 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 		// A script is read, it does not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches.
 		const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
 		if _, err := sqlite.Limit(conn, limitAttached, 0); err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
 		if _, err := conn.ExecContext(ctx, string(script)); err != nil {
-			return nil, nil, causeOf(ctx, err)
+			return nil, nil, 0, causeOf(ctx, err)
 		}
 	}
 	answer, err := conn.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, nil, causeOf(ctx, err)
+		return nil, nil, 0, causeOf(ctx, err)
 	}
 	defer answer.Close()
 	types, err := answer.ColumnTypes()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	for _, t := range types {
 		columns = append(columns, t.Name())
@@ -347,16 +373,16 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 			into[i] = &row[i]
 		}
 		if err := answer.Scan(into...); err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
 		for i := range row {
 			if row[i], err = plainValue(types[i].DatabaseTypeName(), row[i]); err != nil {
-				return nil, nil, fmt.Errorf("column %s: %w", columns[i], err)
+				return nil, nil, 0, fmt.Errorf("column %s: %w", columns[i], err)
 			}
 		}
 		rows = append(rows, row)
 	}
-	return columns, rows, causeOf(ctx, answer.Err())
+	return columns, rows, 0, causeOf(ctx, answer.Err())
 }
 
 // isWAL tells whether a SQLite file says that it is written to by way of a write-ahead log.
@@ -458,7 +484,10 @@ func causeOf(ctx context.Context, err error) error {
 
 // explain makes of an error the sentence, the cure and the exit code that people see. No password can be in it: what
 // is quoted is the server's own message, the address less its secrets, or the network's error.
-func explain(d database, err error) error {
+func explain(d database, err error) error { return explainAs("read", d, err) }
+
+// explainAs is explain for another doing than reading: lock or write.
+func explainAs(doing string, d database, err error) error {
 	what, hint := strings.Join(strings.Fields(err.Error()), " "), ""
 	var server *pgconn.PgError
 	var name *net.DNSError
@@ -475,6 +504,9 @@ func explain(d database, err error) error {
 			hint = "check the name at the end of the database address"
 		case "42501":
 			hint = "as the owner of the tables: GRANT SELECT ON worker_pools, builds, projects TO " + d.postgres.User
+			if doing == "write" {
+				hint = "as the owner of the tables: GRANT UPDATE (last_autoscaled, autoscaling_status) ON worker_pools TO " + d.postgres.User
+			}
 		case "57014":
 			hint = "without an index every build is read: CREATE INDEX CONCURRENTLY builds_active_idx ON builds " +
 				"(worker_pool_id, status) WHERE status IN ('QUEUED', 'RUNNING')"
@@ -492,5 +524,138 @@ func explain(d database, err error) error {
 	if strings.Contains(what, errNotVespene.Error()) {
 		hint = "check the name of the database; the columns come with Vespene's own migrations (manage.py migrate)"
 	}
-	return &failure{code: exitDatabase, hint: hint, err: fmt.Errorf("read %s: %s", d.key, what)}
+	return &failure{code: exitDatabase, hint: hint, err: fmt.Errorf("%s %s: %s", doing, d.key, what)}
+}
+
+// Of a shared lock: how often its connection is pinged, how long an answer may take, and the class of advisory locks, of
+// which the pool's id is the other half: "vsca".
+const (
+	pingEvery   = 5 * time.Second
+	pingLimit   = 10 * time.Second
+	sharedClass = 0x76736361
+)
+
+// sharedLock is a pool's lock that hosts share: an advisory lock of a transaction that is open for as long as it is held,
+// so that PostgreSQL frees it when this process ends or its network is gone.
+type sharedLock struct {
+	database database
+	conn     *pgx.Conn
+	mu       sync.Mutex    // of conn
+	stop     chan struct{} // closed to end the pinging
+	ended    chan struct{} // closed when the pinging has ended: by stop, or because
+	lost     error         // the lock was lost
+}
+
+// lockShared takes the lock of the pool with that id: an error that is errBusy where another host holds it.
+func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error) {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return nil, explainAs("lock", d, err)
+	}
+	locked := false
+	// READ COMMITTED holds no snapshot, which would keep vacuum from its work for as long as the command runs. The TCP
+	// settings are those of the server's side, which has to notice that we are gone.
+	batch := begin("ISOLATION LEVEL READ COMMITTED READ ONLY")
+	for setting, value := range map[string]int{"idle_in_transaction_session_timeout": 0, "tcp_keepalives_idle": 5,
+		"tcp_keepalives_interval": 3, "tcp_keepalives_count": 3, "tcp_user_timeout": 14_000} {
+		batch.Queue(fmt.Sprintf("SET LOCAL %s = %d", setting, value))
+	}
+	batch.Queue("SELECT pg_try_advisory_xact_lock($1, $2)", int32(sharedClass), int32(id)).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&locked)
+	})
+	if err = send(ctx, conn, batch); err == nil && locked {
+		l := &sharedLock{database: d, conn: conn, stop: make(chan struct{}), ended: make(chan struct{})}
+		go l.ping(context.WithoutCancel(ctx))
+		return l, nil
+	}
+	closeConn(ctx, conn)
+	if err != nil {
+		return nil, explainAs("lock", d, err)
+	}
+	return nil, &failure{code: exitBusy, err: fmt.Errorf("another host holds this pool's lock in PostgreSQL (%w)", errBusy),
+		hint: "nothing was run; the next run tries again"}
+}
+
+// lastAutoscaled returns when the pool was last evaluated, zero if never, and what time it is, both by PostgreSQL's clock.
+// It is a statement of its own, since one with the lock's would see the state before the lock.
+func (l *sharedLock) lastAutoscaled(ctx context.Context, id int64) (last, now time.Time, err error) {
+	var known *time.Time
+	batch := &pgx.Batch{}
+	batch.Queue("SELECT last_autoscaled, clock_timestamp() FROM worker_pools WHERE id = $1", id).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&known, &now)
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := send(ctx, l.conn, batch); err != nil {
+		return last, now, explain(l.database, err)
+	}
+	if known != nil {
+		last = known.UTC()
+	}
+	return last, now.UTC(), nil
+}
+
+// ping keeps the connection from looking dead, and notices when it is.
+func (l *sharedLock) ping(ctx context.Context) {
+	defer close(l.ended)
+	for l.lost == nil {
+		select {
+		case <-l.stop:
+			return
+		case <-time.After(pingEvery):
+			l.lost = l.exec(ctx, "SELECT 1")
+		}
+	}
+}
+
+// exec runs a statement on the lock's connection. An error is that the lock was lost.
+func (l *sharedLock) exec(ctx context.Context, statement string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, pingLimit, errNoAnswer)
+	defer cancel()
+	if _, err := l.conn.Exec(ctx, statement); err != nil {
+		return explainAs("lock", l.database, causeOf(ctx, err))
+	}
+	return nil
+}
+
+// release frees the lock. The error is that it was lost before.
+func (l *sharedLock) release(ctx context.Context) error {
+	close(l.stop)
+	<-l.ended
+	if l.lost == nil {
+		l.lost = l.exec(context.WithoutCancel(ctx), "COMMIT")
+	}
+	closeConn(ctx, l.conn)
+	return l.lost
+}
+
+// claimShared writes that an evaluation of the pool begins now, and returns when that is.
+func (d database) claimShared(ctx context.Context, id int64) (now time.Time, err error) {
+	return d.update(ctx, "UPDATE worker_pools SET last_autoscaled = clock_timestamp() WHERE id = $1 RETURNING last_autoscaled", id)
+}
+
+// completeShared writes the exit code of the pool's command. What did not scale ended now, and its interval begins with
+// its end. It returns when the pool was last evaluated.
+func (d database) completeShared(ctx context.Context, id int64, exitCode int, scaled bool) (last time.Time, err error) {
+	return d.update(ctx, `UPDATE worker_pools SET autoscaling_status = $2,
+		last_autoscaled = CASE WHEN $3 THEN last_autoscaled ELSE clock_timestamp() END WHERE id = $1 RETURNING last_autoscaled`,
+		id, exitCode, scaled)
+}
+
+// update runs a statement that changes one row and returns a time, in a transaction and on a connection of its own.
+func (d database) update(ctx context.Context, statement string, args ...any) (at time.Time, err error) {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return at, explainAs("write", d, err)
+	}
+	defer closeConn(ctx, conn)
+	batch := begin("READ WRITE")
+	batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
+	batch.Queue("COMMIT")
+	if err := send(ctx, conn, batch); err != nil {
+		return at, explainAs("write", d, err)
+	}
+	return at.UTC(), nil
 }

@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,7 +52,13 @@ var exitCodes = []struct {
 // freshFor is how long counts may decide; older ones are read again.
 const freshFor = time.Minute
 
-const durationHint = "write a duration with its unit, such as 90s, 30m or 1h30m"
+// clock is this host's; a test has hosts whose clocks differ.
+var clock = time.Now
+
+const (
+	durationHint = "write a duration with its unit, such as 90s, 30m or 1h30m"
+	jobsHint     = "write a whole number from 1 on"
+)
 
 // failure is an error with the exit code it leads to and, for what people get wrong, the cure.
 type failure struct {
@@ -173,6 +181,9 @@ func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
 				"repeatable [$VESPENE_AUTOSCALE_PLANNER, comma separated]"},
 			&cli.GenericFlag{Name: "executor", Value: &list{}, Usage: "enable the executor program `NAME=PROGRAM`, which a pool's executor names; " +
 				"repeatable [$VESPENE_AUTOSCALE_EXECUTOR, comma separated]"},
+			&cli.IntFlag{Name: "jobs", EnvVars: []string{"VESPENE_AUTOSCALE_JOBS"}, Value: 1, Usage: "run the commands of `N` pools at the same time"},
+			&cli.BoolFlag{Name: "shared", EnvVars: []string{"VESPENE_AUTOSCALE_SHARED"}, DisableDefaultText: true,
+				Usage: "several hosts serve these pools: keep lock and timer in PostgreSQL"},
 			&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORMAT`: text, or json, one object a line"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log more", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
@@ -199,6 +210,8 @@ func usageError(err error) error {
 		}
 	} else if strings.Contains(text, "timeout") {
 		hint = durationHint
+	} else if strings.Contains(text, "jobs") {
+		hint = jobsHint
 	}
 	return &failure{code: exitUsage, err: errors.New(text), hint: hint}
 }
@@ -210,11 +223,17 @@ type scaler struct {
 	plugins  plugins
 	force    bool
 	dryRun   bool
+	shared   bool // the database has the locks and decides what is due
+	jobs     int  // pools at the same time
 	timeout  time.Duration
 	log      *slog.Logger
 	stream   *logStream // for the output of commands
 
-	evaluated bool // something was
+	evaluated atomic.Bool // something was
+
+	mu     sync.Mutex // of what follows
+	counts map[string]pool
+	read   time.Time // when they were
 }
 
 // scale does the main job. Its error is what kept it from serving the pools, or the signal that ended it.
@@ -228,9 +247,14 @@ func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream)
 		return 0, nil
 	}
 	s := &scaler{plugins: enabled, force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
+		shared: c.Bool("shared"), jobs: c.Int("jobs"),
 		log: stream.logger(c.Bool("verbose")), stream: stream}
 	if s.database, err = findDatabase(c.String("database")); err != nil {
 		return 0, err
+	}
+	if s.shared && s.database.postgres == nil {
+		return 0, &failure{code: exitUsage, err: errors.New("--shared needs a PostgreSQL database, which hosts can share"),
+			hint: "give one as postgres://…, or leave the option away"}
 	}
 	path, err := statePath(c.String("state"))
 	if err != nil {
@@ -270,6 +294,8 @@ func checkOptions(c *cli.Context) (queues []string, enabled plugins, err error) 
 		f.err, f.hint = errors.New("--queue is empty"), "name a worker pool, or leave the option away for all"
 	case timeout <= 0:
 		f.err, f.hint = fmt.Errorf("--timeout is %v, not above zero", timeout), durationHint
+	case c.Int("jobs") < 1:
+		f.err, f.hint = fmt.Errorf("--jobs is %d", c.Int("jobs")), jobsHint
 	case output != "text" && output != "json":
 		f.err = fmt.Errorf("--output is %q, neither text nor json", output)
 	}
@@ -314,53 +340,49 @@ func programs(c *cli.Context, option, builtIn string) (map[string]string, error)
 	return enabled, nil
 }
 
-// pools serves the pools in their order, each with counts that are fresh. The error is that of the first read.
+// pools serves the pools, some at the same time, and writes their records in the pools' order. The error is that of the
+// first read.
 func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code int, err error) {
-	pools, read, err := s.read(ctx, queues)
+	pools, err := s.fresh(ctx, queues)
 	if err != nil {
 		return 0, err
 	}
 	if len(queues) == 0 {
 		queues = slices.Sorted(maps.Keys(pools))
 	}
-	for i, name := range queues {
-		if slices.Contains(queues[:i], name) {
-			continue // named twice, served once
-		}
-		r, err := record{Pool: name, Outcome: failed}, error(nil)
-		if time.Since(read) > freshFor {
-			pools, read, err = s.read(ctx, queues[i:])
-		}
-		p, exists := pools[name]
-		switch {
-		case ctx.Err() != nil:
-			r.Outcome, err = interrupted, context.Cause(ctx)
-		case err != nil:
-			read = time.Time{} // read again for the next
-		case !exists:
-			r.Outcome = invalid
-			err = &failure{code: exitInvalid, err: fmt.Errorf("there is no worker pool %q", name),
-				hint: "write its name as Vespene shows it; upper and lower case matter"}
-		default:
-			r, err = s.serve(ctx, p)
-		}
-		r.Forced, r.DryRun = s.force, s.dryRun
-		if err != nil {
-			r.fail(err)
-			code = worse(code, exitCode(err))
-			level := slog.LevelError
-			if r.Outcome == interrupted || exitCode(err) == exitBusy {
-				level = slog.LevelWarn
-			}
-			s.log.Log(ctx, level, r.Reason, "pool", name, "outcome", r.Outcome)
-		}
-		out.write(r)
-	}
 	if len(queues) == 0 {
 		out.note("no worker pool has autoscaling enabled: enable it in Vespene, in the settings of a worker pool")
 	}
-	if s.evaluated {
-		if err := s.state.prune(context.WithoutCancel(ctx), time.Now()); err != nil {
+	type turn struct {
+		record record
+		err    error
+	}
+	turns, slots := make([]chan turn, len(queues)), make(chan struct{}, s.jobs)
+	for i := range turns {
+		turns[i] = make(chan turn, 1)
+	}
+	go func() {
+		for i, name := range queues {
+			if slices.Contains(queues[:i], name) { // named twice, served once
+				close(turns[i])
+				continue
+			}
+			slots <- struct{}{}
+			go func() {
+				r, err := s.turn(ctx, queues[i:])
+				turns[i] <- turn{r, err}
+				<-slots
+			}()
+		}
+	}()
+	for i := range turns {
+		if t, served := <-turns[i]; served {
+			code = worse(code, exitCode(t.err))
+			out.write(t.record)
+		}
+	}
+	if s.evaluated.Load() {
+		if err := s.state.prune(context.WithoutCancel(ctx), clock()); err != nil {
 			s.log.Error(err.Error())
 			code = worse(code, exitState)
 		}
@@ -368,17 +390,54 @@ func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code
 	return code, nil
 }
 
-// read reads pools, and says when.
-func (s *scaler) read(ctx context.Context, names []string) (map[string]pool, time.Time, error) {
-	now := time.Now()
+// fresh returns the pools with counts that are fresh: those that were read, unless too long ago.
+func (s *scaler) fresh(ctx context.Context, names []string) (map[string]pool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := clock()
+	if now.Sub(s.read) <= freshFor {
+		return s.counts, nil
+	}
 	pools, err := s.database.readPools(ctx, names, now)
-	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", time.Since(now), "error", err)
-	return pools, now, err
+	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", clock().Sub(now), "error", err)
+	if err == nil {
+		s.counts, s.read = pools, now
+	}
+	return pools, err
+}
+
+// turn gives the first of these pools its turn, and logs what went wrong: the error, which has the exit code.
+func (s *scaler) turn(ctx context.Context, queues []string) (r record, err error) {
+	name := queues[0]
+	r = record{Pool: name, Outcome: failed}
+	pools, err := s.fresh(ctx, queues)
+	p, exists := pools[name]
+	switch {
+	case ctx.Err() != nil:
+		r.Outcome, err = interrupted, context.Cause(ctx)
+	case err != nil:
+	case !exists:
+		r.Outcome = invalid
+		err = &failure{code: exitInvalid, err: fmt.Errorf("there is no worker pool %q", name),
+			hint: "write its name as Vespene shows it; upper and lower case matter"}
+	default:
+		r, err = s.serve(ctx, p)
+	}
+	r.Forced, r.DryRun = s.force, s.dryRun
+	if err != nil {
+		r.fail(err)
+		level := slog.LevelError
+		if r.Outcome == interrupted || exitCode(err) == exitBusy {
+			level = slog.LevelWarn
+		}
+		s.log.Log(ctx, level, r.Reason, "pool", name, "outcome", r.Outcome)
+	}
+	return r, err
 }
 
 // serve gives one pool its turn. The error is why the record's outcome is what it is, and has the exit code.
 func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
-	r := record{Pool: p.name, Outcome: failed, now: time.Now()}
+	r := record{Pool: p.name, Outcome: failed, now: clock()}
 	if !p.enabled {
 		r.Outcome, r.Reason = disabled, "autoscaling is not enabled for this pool in Vespene"
 		return r, nil
@@ -396,6 +455,11 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 			return r, err
 		}
 	}
+	if s.shared {
+		r.now = r.now.Add(p.clock)
+		last, _ := p.columns["last_autoscaled"].(time.Time)
+		known = past{last: last, newest: known.newest}
+	}
 	isDue := s.due(&r, known)
 	if s.dryRun {
 		if err = s.prepare(ctx, &r, p, known); err == nil {
@@ -407,7 +471,7 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 		r.setNotDue(known.last)
 		return r, nil
 	}
-	lock, err := s.state.lock(key, known, r.now)
+	lock, err := s.state.lock(key, known, clock())
 	if isDue, _ := due(known.last, r.plan.reevaluate, r.now); errors.Is(err, errRunning) && !isDue && !s.force {
 		r.setDue(false, nextDue(known.last, r.plan.reevaluate)) // that run was forced: nothing that is due is blocked
 		r.setNotDue(known.last)
@@ -419,7 +483,12 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 	if err != nil {
 		return r, err
 	}
-	held, err := s.evaluate(ctx, &r, p, key, lock)
+	var held bool
+	if s.shared {
+		held, err = s.evaluateShared(ctx, &r, p, key, lock)
+	} else {
+		held, err = s.evaluate(ctx, &r, p, key, lock, nil)
+	}
 	if held {
 		lock.Close() // what could not be ended keeps it
 	} else if unlockErr := unlock(lock); unlockErr != nil {
@@ -493,15 +562,41 @@ func (s *scaler) askPlanner(ctx context.Context, r *record, p pool, name string)
 	return a, nil
 }
 
+// evaluateShared is evaluate under the lock that hosts share, too.
+func (s *scaler) evaluateShared(ctx context.Context, r *record, p pool, key poolKey, lock *os.File) (held bool, err error) {
+	shared, err := s.database.lockShared(ctx, p.id)
+	if errors.Is(err, errBusy) {
+		r.Outcome = busy
+	}
+	if err != nil {
+		return false, err
+	}
+	go func() {
+		if <-shared.ended; shared.lost != nil {
+			s.log.Error("the lock that hosts share was lost, so that another may run the command, too", "pool", p.name, "error", shared.lost)
+		}
+	}()
+	held, err = s.evaluate(ctx, r, p, key, lock, shared)
+	if lost := shared.release(ctx); lost != nil {
+		ended := r.Outcome
+		if err != nil {
+			ended += ": " + err.Error()
+		}
+		err = &failure{code: worse(exitCode(err), exitDatabase), hint: "see that the network to PostgreSQL lasts as long as the command",
+			err: fmt.Errorf("the lock that hosts share was lost, so that another may have run the command, too: %w; this one had ended: %s", lost, ended)}
+	}
+	return held, err
+}
+
 // evaluate is the turn of a pool that seemed due, under its lock: due still? – claim – command – outcome. held says that
-// processes of the command are alive, and keep the lock.
-func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, lock *os.File) (held bool, err error) {
+// processes of the command are alive, and keep the lock. With a shared lock the database has when the pool was evaluated.
+func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, lock *os.File, shared *sharedLock) (held bool, err error) {
 	stateCtx := context.WithoutCancel(ctx) // what a signal ended is recorded, too
 	known, err := s.state.past(stateCtx, key)
 	if err != nil {
 		return false, err
 	}
-	r.now = time.Now()
+	r.now = clock()
 	for _, open := range known.open {
 		s.log.Warn("an earlier run was killed before its evaluation ended; what it did is unknown, so its interval begins now",
 			"pool", p.name, "started", open.started)
@@ -512,6 +607,12 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 		}
 	}
 	known.open = nil
+	if shared != nil {
+		known = past{}
+		if known.last, r.now, err = shared.lastAutoscaled(ctx, p.id); err != nil {
+			return false, err
+		}
+	}
 	if !s.due(r, known) && !s.force {
 		r.setNotDue(known.last)
 		return false, nil
@@ -532,14 +633,22 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 			return false, &failure{code: exitInvalid, err: fmt.Errorf("executor %s: %w", r.plan.executor, err)}
 		}
 	}
-	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: r.now, deadline: r.now.Add(s.timeout), forced: s.force, plan: *r.plan})
+	started := clock()
+	if shared != nil {
+		if r.now, err = s.database.claimShared(ctx, p.id); err != nil {
+			return false, err
+		}
+	} else {
+		started = r.now
+	}
+	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: started, deadline: started.Add(s.timeout), forced: s.force, plan: *r.plan})
 	if err != nil {
 		return false, err
 	}
-	s.evaluated = true
+	s.evaluated.Store(true)
 	s.log.Info("run the command", "pool", p.name, "size", r.plan.size, "queued_size", r.plan.queuedSize, "why", r.Reason)
 	result := execute(ctx, toRun)
-	ended := time.Now()
+	ended := clock()
 	if result.left != nil {
 		s.log.Warn("the command left processes running, which were ended", "pool", p.name, "processes", result.left)
 	}
@@ -549,8 +658,18 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 	if err == nil {
 		last = r.now
 	}
+	var sharedErr error
+	if shared != nil {
+		code := exitFailed
+		if result.exitCode != nil && (err != nil) == (*result.exitCode != 0) {
+			code = *result.exitCode
+		}
+		if last, sharedErr = s.database.completeShared(stateCtx, p.id, code, err == nil); sharedErr != nil {
+			last = time.Time{}
+		}
+	}
 	r.setDue(*r.Due, nextDue(last, r.plan.reevaluate))
-	r.now = ended
+	r.now = r.now.Add(ended.Sub(started))
 	done := outcome{ended: ended, outcome: r.Outcome, exitCode: result.exitCode, output: result.tail}
 	if err != nil {
 		done.err = err.Error()
@@ -558,6 +677,9 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 	if stateErr := s.state.complete(stateCtx, id, done); stateErr != nil {
 		r.Outcome, r.NextDue = failed, nil
 		return result.alive != nil, fmt.Errorf("%w; the command had ended: %s", stateErr, strings.TrimSpace(done.outcome+" "+done.err))
+	}
+	if sharedErr != nil {
+		err = fmt.Errorf("%w; the command had ended: %s", sharedErr, strings.TrimSpace(done.outcome+" "+done.err))
 	}
 	if err == nil {
 		s.log.Info(scaled, "pool", p.name, "size", r.plan.size, "took", result.duration.Round(time.Millisecond))

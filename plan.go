@@ -38,6 +38,7 @@ type pool struct {
 	name    string
 	enabled bool
 	columns map[string]any // every column of the row: nil, bool, int64, float64, string or time.Time in UTC
+	clock   time.Duration  // how much the database's clock is ahead of ours
 
 	queuedBuilds   int64 // builds in status QUEUED
 	queuedProjects int64 // the projects of those; builds without a project count as one together

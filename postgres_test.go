@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -54,8 +55,8 @@ func postgresBinary(name string) string {
 	return slices.Max(found)
 }
 
-// newCluster makes and starts a cluster on a port of its own. A role with a password, secretive, comes by TCP only.
-func newCluster() (*cluster, error) {
+// newCluster makes and starts a cluster on a port of its own, which listens on more addresses, too. A role with a password, secretive, comes by TCP only.
+func newCluster(listen ...string) (*cluster, error) {
 	directory, err := os.MkdirTemp("", "vespene-postgres-")
 	if err != nil {
 		return nil, err
@@ -92,12 +93,12 @@ func newCluster() (*cluster, error) {
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, output)
 	}
-	rules := "host all secretive 127.0.0.1/32 scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n"
+	rules := "host all secretive 127.0.0.1/32 scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\nhost all all 198.51.100.0/30 trust\n"
 	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(rules), 0o600); err != nil {
 		return nil, err
 	}
 	c.server = exec.Command(postgresBinary("postgres"), "-D", data, "-k", directory, "-p", strconv.Itoa(c.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200")
+		"-c", "listen_addresses="+strings.Join(append(listen, "127.0.0.1"), ","), "-c", "fsync=off", "-c", "max_connections=200")
 	c.server.Dir, c.server.SysProcAttr = directory, attributes
 	log, err := os.Create(filepath.Join(directory, "log"))
 	if err != nil {

@@ -92,6 +92,7 @@ type past struct {
 type row struct {
 	id                int64
 	started, deadline time.Time
+	ended             bool
 }
 
 // claim is what is known of an evaluation before its command starts.
@@ -300,7 +301,7 @@ func (s *state) past(ctx context.Context, key poolKey) (past, error) {
 		if err := rows.Scan(&id, &started, &deadline, &size, &ended, &how); err != nil {
 			return past{}, stateFailure(s.path, err)
 		}
-		known.newest = row{id, time.UnixMilli(started), time.UnixMilli(deadline)}
+		known.newest = row{id, time.UnixMilli(started), time.UnixMilli(deadline), ended.Valid}
 		switch {
 		case !ended.Valid:
 			known.open = append(known.open, known.newest)
@@ -423,7 +424,7 @@ func (s *state) blocked(key poolKey, known past, now time.Time, held error) erro
 	f := &failure{code: exitBusy, err: fmt.Errorf("%s holds this pool's lock (%w): %s", who, held, holders),
 		hint: "nothing was run; the next run tries again"}
 	// A run that goes on has just begun where it has no evaluation yet.
-	hangs := held != errRunning || len(known.open) > 0
+	hangs := held != errRunning || !known.newest.ended
 	if over := now.Sub(known.newest.deadline); hangs && known.newest.id > 0 && over > heldTooLong {
 		f.code, f.hint = exitState, "see what these processes wait for, and end them (sudo fuser -v "+s.lockPath(key)+")"
 		f.err = fmt.Errorf("this pool's lock is held since %s, though its command was to end by %s (%w): %s",

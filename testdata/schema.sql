@@ -15,7 +15,9 @@ CREATE TABLE worker_pools (
     planner text,
     queued_weight double precision DEFAULT 1,
     reevaluate_minutes integer DEFAULT 5,
-    running_weight double precision DEFAULT 1
+    running_weight double precision DEFAULT 1,
+    last_autoscaled timestamp with time zone,
+    autoscaling_status integer
 );
 CREATE TABLE projects (id integer PRIMARY KEY, timeout integer DEFAULT 60);
 CREATE TABLE builds (

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// sharedPool makes a database with one pool, web, that is due each five minutes, and has been every minute in the past.
+func sharedPool(t testing.TB, command string) (c *cluster, name, address string) {
+	return postgresDatabase(t, fileContent(t, "schema.sql"), fmt.Sprintf(
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '%s')", strings.ReplaceAll(command, "'", "''")))
+}
+
+// host is a run with --shared on a host of its own: with its own state and, in the environment, its own clock.
+func host(t testing.TB, address, state string, args ...string) *exec.Cmd {
+	cmd, _, _ := program(t, append([]string{"--shared", "--database", address, "--state", state, "--output", "json"}, args...)...)
+	return cmd
+}
+
+// runHost runs a host's run to its end.
+func runHost(t testing.TB, address, state string, args ...string) (code int, record map[string]any, stderr string) {
+	t.Helper()
+	r := vespene(t, append([]string{"--shared", "--database", address, "--state", state, "--output", "json"}, args...)...)
+	if all := r.records(t); len(all) > 0 {
+		record = all[0]
+	}
+	return r.code, record, r.stderr
+}
+
+// row is what Vespene sees of the pool.
+func (c *cluster) row(t testing.TB, database string) (status *int, last *time.Time, now time.Time) {
+	t.Helper()
+	conn := c.connect(t, database)
+	defer conn.Close(context.Background())
+	row := conn.QueryRow(context.Background(), "SELECT autoscaling_status, last_autoscaled, clock_timestamp() FROM worker_pools WHERE id = 1")
+	if err := row.Scan(&status, &last, &now); err != nil {
+		t.Fatal(err)
+	}
+	return status, last, now
+}
+
+// TestSharedRhythm: five hosts, two of whose clocks differ by two minutes, that each tick 60 times a minute apart, give or
+// take two seconds, evaluate a pool with reevaluate_minutes 5 exactly 12 times.
+func TestSharedRhythm(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log")
+	c, name, address := sharedPool(t, "echo >> "+log)
+	clocks, states := []string{"0s", "2m", "-2m", "1s", "-1s"}, []string{}
+	for range clocks {
+		states = append(states, newState(t))
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	begun, aged := time.Now(), time.Duration(0)
+	for minute := range 60 {
+		tick := time.Duration(minute)*time.Minute + time.Duration(random.IntN(3001)-2000)*time.Millisecond
+		if minute > 0 {
+			by := tick - time.Since(begun) - aged
+			aged += by
+			c.exec(t, name, fmt.Sprintf("UPDATE worker_pools SET last_autoscaled = last_autoscaled - interval '%d ms'", by.Milliseconds()))
+		}
+		var all sync.WaitGroup
+		for i := range clocks {
+			cmd := host(t, address, states[i])
+			cmd.Env = append(cmd.Env, "TEST_CLOCK="+clocks[i])
+			late := time.Duration(random.IntN(60)) * time.Millisecond
+			all.Go(func() {
+				time.Sleep(late)
+				if code := exitOf(t, cmd.Run()); code != 0 && code != exitBusy {
+					t.Errorf("minute %d, host %d: exit %d, %s", minute, i, code, cmd.Stderr)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if n := len(contentOf(t, log)); n != 12 {
+		t.Errorf("%d evaluations, want 12", n)
+	}
+	total := 0
+	for _, state := range states {
+		total += len(evaluations(t, state))
+	}
+	if total != 12 {
+		t.Errorf("%d evaluations in all states, want 12", total)
+	}
+}
+
+// TestSharedOutcome: Vespene sees when its pool was last evaluated, and with which exit code.
+func TestSharedOutcome(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		command string
+		code    int
+		status  int
+		fromEnd bool
+	}{
+		"success":  {"sleep 2", 0, 0, false},
+		"failure":  {"sleep 2; exit 3", exitFailed, 3, true},
+		"time out": {"sleep 600", exitFailed, 130, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, database, address := sharedPool(t, test.command)
+			state := newState(t)
+			code, record, stderr := runHost(t, address, state, "--timeout", "4s")
+			if code != test.code || record["previous_size"] != nil {
+				t.Errorf("exit %d, %v, %s", code, record, stderr)
+			}
+			status, last, now := c.row(t, database)
+			if status == nil || *status != test.status || last == nil {
+				t.Fatalf("status %v, last %v; want %d", status, last, test.status)
+			}
+			if ago := now.Sub(*last); ago > 2*time.Second == test.fromEnd {
+				t.Errorf("last evaluated %v ago", ago)
+			}
+			if want := last.Add(5 * time.Minute).UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano); record["next_due"] != want {
+				t.Errorf("next_due %v, want %s", record["next_due"], want)
+			}
+			// On another host it is not due, and its size before is not known.
+			code, record, stderr = runHost(t, address, newState(t))
+			if code != 0 || record["outcome"] != notDue || stderr != "" {
+				t.Errorf("another host: exit %d, %v, %s", code, record, stderr)
+			}
+			code, record, _ = runHost(t, address, state, "--dry-run")
+			if code != 0 || record["due"] != false || record["previous_size"] != nil {
+				t.Errorf("dry run: exit %d, %v", code, record)
+			}
+		})
+	}
+}
+
+// TestSharedHolderKilled: while a host holds the lock, another is busy; when it is killed, the lock is free at once.
+func TestSharedHolderKilled(t *testing.T) {
+	t.Parallel()
+	directory := t.TempDir()
+	_, _, address := sharedPool(t, "cd "+directory+"; test -e begun && exit; echo > begun; sleep 600")
+	cmd := host(t, address, newState(t))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(directory + "/begun"); return err == nil })
+	defer exec.Command("pkill", "-KILL", "-f", "cd "+directory).Run()
+	other := newState(t)
+	if code, record, stderr := runHost(t, address, other); code != 0 || record["outcome"] != notDue || stderr != "" {
+		t.Errorf("meanwhile, not due: exit %d, %v, %s", code, record, stderr)
+	}
+	code, record, stderr := runHost(t, address, other, "--force")
+	if code != exitBusy || record["outcome"] != busy || !strings.Contains(stderr, "another host holds this pool's lock in PostgreSQL") {
+		t.Errorf("meanwhile, by force: exit %d, %v, %s", code, record, stderr)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		if code, record, stderr = runHost(t, address, other, "--force"); code == 0 && record["outcome"] == scaled {
+			break
+		}
+		if time.Since(begun) > 3*time.Second {
+			t.Fatalf("then: exit %d, %v, %s", code, record, stderr)
+		}
+	}
+}
+
+// TestSharedLockLost: a host that is cut off from PostgreSQL while its command runs says so in the log at once and in the
+// outcome when the command has ended.
+func TestSharedLockLost(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ command, outcome string }{"scaled": {"sleep 8", scaled}, "failed": {"sleep 8; exit 3", failed}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
+			c, database, address := sharedPool(t, "echo > "+begun+"; "+test.command)
+			cmd, stdout, stderr := program(t, "--shared", "--database", address, "--state", state, "--output", "json")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool { _, err := os.Stat(begun); return err == nil })
+			c.exec(t, database, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = "+
+				"(SELECT oid FROM pg_database WHERE datname = '"+database+"')")
+			code := exitOf(t, cmd.Wait())
+			record := ran{stdout: stdout.String()}.records(t)[0]
+			message, _ := record["error"].(string)
+			if code != exitDatabase || record["outcome"] != test.outcome || !strings.Contains(message, "the lock that hosts share was lost") ||
+				!strings.Contains(message, "this one had ended: "+test.outcome) || record["exit_code"] == nil {
+				t.Errorf("exit %d, %v, %s", code, record, stderr)
+			}
+			if !strings.Contains(stderr.String(), "another may run the command, too") || strings.Count(stderr.String(), "level=ERROR") != 2 {
+				t.Errorf("log\n%s", stderr)
+			}
+			if got := evaluations(t, state); len(got) != 1 || got[0].outcome != test.outcome {
+				t.Errorf("recorded %+v", got)
+			}
+		})
+	}
+}
+
+// TestSharedRights: without the right to write, exit 69 with the GRANT that is missing, and nothing is run.
+func TestSharedRights(t *testing.T) {
+	t.Parallel()
+	directory := t.TempDir()
+	c, database, _ := sharedPool(t, "touch "+directory+"/ran")
+	c.exec(t, database, "GRANT SELECT ON worker_pools, builds, projects TO secretive")
+	address, state := c.addressFor("secretive:sEcret-Word", database), newState(t)
+	code, record, stderr := runHost(t, address, state)
+	if code != exitDatabase || record["outcome"] != failed ||
+		!strings.Contains(stderr, "GRANT UPDATE (last_autoscaled, autoscaling_status) ON worker_pools TO secretive") || strings.Contains(stderr, "sEcret") {
+		t.Errorf("exit %d, %v, %s", code, record, stderr)
+	}
+	if _, err := os.Stat(directory + "/ran"); err == nil || len(evaluations(t, state)) > 0 {
+		t.Error("the command ran, or its evaluation was recorded")
+	}
+	c.exec(t, database, "GRANT UPDATE (last_autoscaled, autoscaling_status) ON worker_pools TO secretive")
+	if code, record, stderr := runHost(t, address, state); code != 0 {
+		t.Errorf("with it: exit %d, %v, %s", code, record, stderr)
+	}
+}
+
+// TestSharedDatabaseDies: PostgreSQL is killed while a command runs; its outcome is in the state, and that nothing else
+// could be written is an error.
+func TestSharedDatabaseDies(t *testing.T) {
+	t.Parallel()
+	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
+	c, err := newCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.stop()
+	begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
+	c.exec(t, "postgres", fileContent(t, "schema.sql"))
+	c.exec(t, "postgres", "INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', 'echo > "+begun+"; sleep 3')")
+	cmd, stdout, stderr := program(t, "--shared", "--database", c.address("postgres"), "--state", state, "--output", "json")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(begun); return err == nil })
+	c.server.Process.Signal(syscall.SIGQUIT)
+	c.server.Wait()
+	code := exitOf(t, cmd.Wait())
+	record := ran{stdout: stdout.String()}.records(t)[0]
+	if code != exitDatabase || record["outcome"] != scaled || record["next_due"] != nil || record["error"] == nil {
+		t.Errorf("exit %d, %v, %s", code, record, stderr)
+	}
+	if got := evaluations(t, state); len(got) != 1 || got[0].outcome != scaled {
+		t.Errorf("recorded %+v", got)
+	}
+}
+
+// TestSharedNetworkVanishes: the network of the host that holds the lock vanishes, in a namespace of its own whose link is
+// taken down; within 30 seconds another host can have the lock.
+func TestSharedNetworkVanishes(t *testing.T) {
+	t.Parallel()
+	_, err := exec.LookPath("ip")
+	need(t, "root, and iproute2", os.Geteuid() == 0 && err == nil)
+	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
+	ip := func(args ...string) {
+		t.Helper()
+		if output, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, output)
+		}
+	}
+	const namespace, here, there = "vespene-test", "vespene-here", "vespene-there"
+	exec.Command("ip", "netns", "del", namespace).Run() // of a run that was killed
+	exec.Command("ip", "link", "del", here).Run()
+	ip("netns", "add", namespace)
+	defer exec.Command("ip", "netns", "del", namespace).Run()
+	ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", namespace)
+	defer exec.Command("ip", "link", "del", here).Run()
+	ip("address", "add", "198.51.100.1/30", "dev", here)
+	ip("link", "set", here, "up")
+	ip("-n", namespace, "address", "add", "198.51.100.2/30", "dev", there)
+	ip("-n", namespace, "link", "set", there, "up")
+
+	c, err := newCluster("198.51.100.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.stop()
+	directory := t.TempDir()
+	c.exec(t, "postgres", fileContent(t, "schema.sql"))
+	c.exec(t, "postgres", "INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', 'cd "+directory+
+		"; test -e begun && exit; echo > begun; sleep 40')")
+	state := newState(t)
+	cmd := host(t, strings.Replace(c.address("postgres"), "127.0.0.1", "198.51.100.1", 1), state)
+	cmd.Args = append([]string{"ip", "netns", "exec", namespace, cmd.Path}, cmd.Args[1:]...)
+	if cmd.Path, err = exec.LookPath("ip"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(directory + "/begun"); return err == nil })
+	ip("-n", namespace, "link", "set", there, "down")
+	vanished, other := time.Now(), newState(t)
+	for {
+		code, record, stderr := runHost(t, c.address("postgres"), other, "--force")
+		if code == 0 && record["outcome"] == scaled {
+			break
+		}
+		if code != exitBusy || time.Since(vanished) > 30*time.Second {
+			t.Fatalf("after %v: exit %d, %v, %s", time.Since(vanished), code, record, stderr)
+		}
+		time.Sleep(time.Second)
+	}
+	t.Logf("the lock was free after %v", time.Since(vanished).Round(time.Second))
+	if code := exitOf(t, cmd.Wait()); code != exitDatabase {
+		t.Errorf("the host without network: exit %d, %s", code, cmd.Stderr)
+	}
+	if got := evaluations(t, state); len(got) != 1 || got[0].outcome != scaled {
+		t.Errorf("recorded %+v", got)
+	}
+}
