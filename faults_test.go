@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// manyPools makes a database of n enabled pools, 001 …, with the command that each number has.
+func manyPools(t testing.TB, n int, command func(i int) string) string {
+	t.Helper()
+	var rows []string
+	for i := 1; i <= n; i++ {
+		rows = append(rows, fmt.Sprintf("(%d, '%04d', '%s')", i, i, strings.ReplaceAll(command(i), "'", "''")))
+	}
+	return sqliteDatabase(t, "INSERT INTO worker_pools (id, name, executor_command) VALUES "+strings.Join(rows, ", "))
+}
+
+// TestJobs: N pools run at the same time and no more; their records come in the pools' order, and log lines stay whole.
+func TestJobs(t *testing.T) {
+	t.Parallel()
+	directory := t.TempDir()
+	database := manyPools(t, 12, func(i int) string {
+		return fmt.Sprintf("cd %s; touch on%d; ls on* | wc -l >> most; i=0; while [ $i -lt 500 ]; do echo line $i of %04d; i=$((i+1)); done; "+
+			"sleep %s; rm on%d", directory, i, i, map[bool]string{true: "4", false: "0.3"}[i == 1], i)
+	})
+	begun := time.Now()
+	r := vespene(t, "--database", database, "--state", newState(t), "--jobs", "4", "--output", "json")
+	took := time.Since(begun)
+	all := r.records(t)
+	if r.code != 0 || len(all) != 12 {
+		t.Fatalf("exit %d, %d records, %s", r.code, len(all), r.stderr)
+	}
+	for i, record := range all {
+		if record["pool"] != fmt.Sprintf("%04d", i+1) || record["outcome"] != scaled {
+			t.Errorf("record %d: %v", i, record)
+		}
+	}
+	most := 0
+	for _, n := range strings.Fields(string(contentOf(t, directory+"/most"))) {
+		most = max(most, int(n[0]-'0'))
+	}
+	if most < 2 || most > 4 {
+		t.Errorf("%d at the same time, want 4 at most, and more than one", most)
+	}
+	if took > 12*time.Second { // one after the other: 4 s and 11 times 0.3 s, and what 6,000 lines take
+		t.Errorf("took %v: the slow pool delayed the others", took)
+	}
+	whole := regexp.MustCompile(`^(time=\S+ level=INFO msg=.*|(\d{4}): line \d+ of (\d{4}))\n$`)
+	for line := range strings.Lines(r.stderr) {
+		if parts := whole.FindStringSubmatch(line); parts == nil || parts[2] != parts[3] {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
+// TestJobsInterrupted: an interrupt reaches every command that runs, once; pools not yet begun are interrupted, unrecorded.
+func TestJobsInterrupted(t *testing.T) {
+	t.Parallel()
+	directory, state := t.TempDir(), newState(t)
+	database := manyPools(t, 5, func(i int) string { return fmt.Sprintf("saver %s/%d 1s", directory, i) })
+	cmd, stdout, stderr := program(t, "--database", database, "--state", state, "--jobs", "3", "--output", "json")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i <= 3; i++ {
+		waitFor(t, func() bool {
+			content, _ := os.ReadFile(fmt.Sprintf("%s/%d", directory, i))
+			return bytes.HasSuffix(content, []byte("\n"))
+		})
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	code := exitOf(t, cmd.Wait())
+	all := ran{stdout: stdout.String()}.records(t)
+	if code != 143 || len(all) != 5 {
+		t.Fatalf("exit %d, %v, %s", code, all, stderr)
+	}
+	for i, record := range all {
+		content, err := os.ReadFile(fmt.Sprintf("%s/%d", directory, i+1))
+		if begun := i < 3; record["outcome"] != interrupted || begun != (err == nil) || begun && !bytes.HasSuffix(content, []byte("\nSIGINT\nsaved\n")) ||
+			bytes.Count(content, []byte("SIGINT")) > 1 || begun != (record["exit_code"] != nil) {
+			t.Errorf("pool %d: %v, %q", i+1, record, content)
+		}
+	}
+	if got := evaluations(t, state); len(got) != 3 {
+		t.Errorf("recorded %+v, want the three that had begun", got)
+	}
+}
+
+// TestThousandPools: of 1,000 pools each third fails and each third is invalid; all are attempted, and all are told.
+func TestThousandPools(t *testing.T) {
+	t.Parallel()
+	state := newState(t)
+	database := manyPools(t, 1000, func(i int) string { return []string{"true", "false", "{{ nope }}"}[i%3] })
+	r := vespene(t, "--database", database, "--state", state, "--jobs", "4", "--output", "json")
+	all, outcomes := r.records(t), map[any]int{}
+	for _, record := range all {
+		outcomes[record["outcome"]]++
+	}
+	if r.code != exitFailed || outcomes[scaled] != 333 || outcomes[failed] != 334 || outcomes[invalid] != 333 {
+		t.Errorf("exit %d, %v", r.code, outcomes)
+	}
+	if n := len(evaluations(t, state)); n != 667 {
+		t.Errorf("%d evaluations, want 667", n)
+	}
+}
+
+// TestDiskFull: on a full disk nothing is claimed, and so nothing run; an outcome that finds no room is told, and nothing
+// pretends that it was recorded.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	need(t, "root, to mount", os.Geteuid() == 0)
+	for name, test := range map[string]struct{ command, want string }{
+		"before":     {"touch %[2]s/ran", ""},
+		"meanwhile":  {"cat /dev/zero > %[1]s/fill; touch %[2]s/ran; true", "the command had ended: scaled"},
+		"from empty": {"touch %[2]s/ran", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			directory, elsewhere := t.TempDir(), t.TempDir()
+			if output, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300k", "none", directory).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, output)
+			}
+			defer exec.Command("umount", directory).Run()
+			database, state := onePool(t, fmt.Sprintf(test.command, directory, elsewhere)), filepath.Join(directory, "state.db")
+			if name == "before" {
+				recordEvaluation(t, onePool(t, "true"), state)
+			}
+			if name != "meanwhile" {
+				if err := exec.Command("sh", "-c", "cat /dev/zero > "+directory+"/fill").Run(); err == nil {
+					t.Fatal("the disk is not full")
+				}
+			}
+			r := vespene(t, "--database", database, "--state", state, "--force")
+			if r.code != exitState || !strings.Contains(r.stderr, "state "+state) && !strings.Contains(r.stderr, "state "+directory) ||
+				!strings.Contains(r.stderr, test.want) || !strings.Contains(r.stderr, "room") {
+				t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
+			}
+			if _, err := os.Stat(elsewhere + "/ran"); (err == nil) != (name == "meanwhile") {
+				t.Errorf("the command ran: %v", err == nil)
+			}
+			if err := os.Remove(directory + "/fill"); err != nil {
+				t.Fatal(err)
+			}
+			if r := vespene(t, "--database", onePool(t, "true"), "--state", state, "--force"); r.code != 0 {
+				t.Errorf("with room again: exit %d, %s", r.code, r.stderr)
+			}
+		})
+	}
+}
+
+// TestDatabaseDiesBeforeTheCommand: counts that were read decide, also when PostgreSQL is killed before the command; but
+// hosts that share the pool need it.
+func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
+	for name, test := range map[string]struct {
+		option string
+		code   int
+		second string
+	}{"alone": {"--verbose", 0, scaled}, "shared": {"--shared", exitDatabase, failed}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
+			c, err := newCluster()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.stop()
+			c.exec(t, "postgres", fileContent(t, "schema.sql"))
+			c.exec(t, "postgres", fmt.Sprintf(`INSERT INTO worker_pools (id, name, executor_command) VALUES
+				(1, 'a', 'kill -QUIT %d; while kill -0 %d 2>/dev/null && ! grep -q ") Z" /proc/%[1]d/stat; do sleep 0.1; done'), (2, 'b', 'true')`,
+				c.server.Process.Pid, c.server.Process.Pid))
+			state := newState(t)
+			r := vespene(t, "--database", c.address("postgres"), "--state", state, "--output", "json", test.option)
+			all := r.records(t)
+			if r.code != test.code || len(all) != 2 || all[0]["outcome"] != scaled || all[1]["outcome"] != test.second {
+				t.Errorf("exit %d, %v, %s", r.code, all, r.stderr)
+			}
+			if n := len(evaluations(t, state)); n != map[string]int{"alone": 2, "shared": 1}[name] {
+				t.Errorf("%d evaluations", n)
+			}
+		})
+	}
+}
+
+// TestSignalledAtRandom ends 200 runs by a signal at any moment: no command without its row, each gets one SIGINT at most
+// and time to save, and every row has its outcome.
+func TestSignalledAtRandom(t *testing.T) {
+	t.Parallel()
+	directory, state := t.TempDir(), newState(t)
+	log := filepath.Join(directory, "log")
+	database := onePool(t, "exec saver "+log+" 20ms")
+	random := rand.New(rand.NewPCG(9, 10))
+	codes := map[int]int{}
+	for range 200 {
+		cmd, _, stderr := program(t, "--database", database, "--state", state, "--force")
+		signal := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[random.IntN(2)]
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(4 * math.Pow(2, 6*random.Float64()) * float64(time.Millisecond)))
+		cmd.Process.Signal(signal)
+		code := exitOf(t, cmd.Wait())
+		if code != 128+int(signal) && code != -int(signal) { // before it had begun to listen
+			t.Fatalf("%v: exit %d, %s", signal, code, stderr)
+		}
+		codes[code]++
+	}
+	content, err := os.ReadFile(log)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	begun := regexp.MustCompile(`(?m)^\d+\n`).FindAll(content, -1)
+	if unsaved := regexp.MustCompile(`(?m)^\d+\nSIGINT\nsaved\n`).ReplaceAll(content, nil); len(unsaved) > 0 {
+		t.Errorf("commands that did not get one SIGINT and the time to save: %q", unsaved)
+	}
+	all := evaluations(t, state)
+	for _, e := range all {
+		if e.outcome != interrupted || !e.ended {
+			t.Errorf("recorded %+v", e)
+		}
+	}
+	t.Logf("%d commands, %d evaluations, exit codes %v", len(begun), len(all), codes)
+	if len(begun) > len(all) || len(begun) < 20 || codes[143]+codes[130] < 100 {
+		t.Errorf("%d commands, %d evaluations, exit codes %v", len(begun), len(all), codes)
+	}
+}
