@@ -495,7 +495,11 @@ func explainAs(doing string, d database, err error) error {
 	switch {
 	case errors.As(err, &server):
 		what = fmt.Sprintf("%s: %s (SQLSTATE %s)", server.Severity, server.Message, server.Code)
-		switch server.Code {
+		code := server.Code
+		if code == "08P01" && strings.HasSuffix(server.Message, "does not exist") { // PgBouncer's word for it
+			code = "3D000"
+		}
+		switch code {
 		case "42P01", "42703", "3F000": // undefined table, column, schema
 			what = fmt.Sprintf("%v: %s", errNotVespene, server.Message)
 		case "28P01", "28000":

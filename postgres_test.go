@@ -20,11 +20,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// cluster is a throw-away PostgreSQL.
+// cluster is a throw-away PostgreSQL, behind a PgBouncer where the tests run through one.
 type cluster struct {
 	directory string
 	port      int
 	server    *exec.Cmd
+	bouncer   *exec.Cmd
+	poolPort  int // of the bouncer
 }
 
 var (
@@ -110,10 +112,13 @@ func newCluster(listen ...string) (*cluster, error) {
 		return nil, err
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := pgx.Connect(context.Background(), c.address("postgres"))
+		conn, err := pgx.Connect(context.Background(), c.direct("postgres"))
 		if err == nil {
 			_, err = conn.Exec(context.Background(), "CREATE ROLE secretive LOGIN PASSWORD 'sEcret-Word'")
 			conn.Close(context.Background())
+			if err == nil && throughBouncer() {
+				err = c.startBouncer(attributes)
+			}
 			return c, err
 		}
 		if time.Now().After(deadline) {
@@ -122,7 +127,60 @@ func newCluster(listen ...string) (*cluster, error) {
 	}
 }
 
+// throughBouncer tells whether this is the process in which TestThroughPgBouncer has the tests run.
+func throughBouncer() bool { return os.Getenv("TEST_THROUGH") == "pgbouncer" }
+
+// startBouncer starts a PgBouncer in front of the cluster: transaction pooling over one connection a database and user,
+// but for the tests with locks, which need one for each of their hosts and one more.
+func (c *cluster) startBouncer(attributes *syscall.SysProcAttr) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	c.poolPort = listener.Addr().(*net.TCPAddr).Port
+	listener.Close()
+	path, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string]string{
+		"bouncer.ini": fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\n"+
+			"unix_socket_dir =\nauth_type = hba\nauth_hba_file = %[3]s/bouncer.hba\nauth_file = %[3]s/bouncer.users\npool_mode = transaction\n"+
+			"default_pool_size = %[4]s\nmax_client_conn = 500\nserver_login_retry = 0\n", c.port, c.poolPort, c.directory, os.Getenv("TEST_POOL_SIZE")),
+		"bouncer.hba":   "host all secretive 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n",
+		"bouncer.users": "\"postgres\" \"\"\n\"secretive\" \"sEcret-Word\"\n",
+	} {
+		if err := os.WriteFile(filepath.Join(c.directory, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	c.bouncer = exec.Command(path, filepath.Join(c.directory, "bouncer.ini"))
+	c.bouncer.SysProcAttr = attributes
+	log, err := os.Create(filepath.Join(c.directory, "bouncer.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	c.bouncer.Stdout, c.bouncer.Stderr = log, log
+	if err := c.bouncer.Start(); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.poolPort))
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
 func (c *cluster) stop() {
+	if c.bouncer != nil {
+		c.bouncer.Process.Signal(syscall.SIGQUIT)
+		c.bouncer.Wait()
+	}
 	c.server.Process.Signal(syscall.SIGQUIT)
 	c.server.Wait()
 	os.RemoveAll(c.directory)
@@ -132,7 +190,16 @@ func (c *cluster) stop() {
 func (c *cluster) address(database string) string { return c.addressFor("postgres", database) }
 
 func (c *cluster) addressFor(user, database string) string {
-	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", user, c.port, database)
+	port := c.port
+	if c.bouncer != nil {
+		port = c.poolPort
+	}
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", user, port, database)
+}
+
+// direct is the address of a database, without a PgBouncer before it.
+func (c *cluster) direct(database string) string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s", c.port, database)
 }
 
 // postgresDatabase makes a database in the shared cluster, runs the SQL in it, and returns the cluster, its name and its
@@ -163,7 +230,7 @@ func (c *cluster) exec(t testing.TB, database, sql string) {
 
 func (c *cluster) connect(t testing.TB, database string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), c.address(database))
+	conn, err := pgx.Connect(context.Background(), c.direct(database))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,4 +245,45 @@ func fileContent(t testing.TB, name string) string {
 		t.Fatal(err)
 	}
 	return string(content)
+}
+
+// TestThroughPgBouncer runs the tests of the database again, in a process of their own, through a real PgBouncer in
+// transaction pooling: those that only read over one connection, ten runs in a row among them, and those of hosts that
+// share pools over as many as there are hosts and one more.
+func TestThroughPgBouncer(t *testing.T) {
+	if throughBouncer() {
+		return
+	}
+	t.Parallel()
+	_, err := exec.LookPath("pgbouncer")
+	need(t, "pgbouncer", err == nil)
+	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
+	for size, tests := range map[string]string{
+		"1": "^(TestTenRuns|TestOneStatementForBoth|TestRealDatabase|TestMisleadingBuilds|TestNotANumberOfWorkers|TestReadOnly|TestStatementTimeout|" +
+			"TestDatabaseErrors|TestSameRecords)$",
+		"6": "^(TestSharedRhythm|TestSharedOutcome|TestSharedHolderKilled|TestSharedLockLost|TestSharedRights|TestSharedDatabaseDies)$",
+	} {
+		t.Run("over "+size, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command("/proc/self/exe", "-test.run", tests, "-test.v")
+			cmd.Env = append(os.Environ(), "TEST_THROUGH=pgbouncer", "TEST_POOL_SIZE="+size)
+			output, err := cmd.CombinedOutput()
+			want := strings.Count(tests, "|") + 1
+			if passed := strings.Count("\n"+string(output), "\n--- PASS: "); err != nil || passed != want {
+				t.Errorf("%v, %d of %d tests passed:\n%s", err, passed, want, output)
+			}
+		})
+	}
+}
+
+// TestTenRuns: ten runs in a row that PgBouncer, where there is one, gives the same connection.
+func TestTenRuns(t *testing.T) {
+	t.Parallel()
+	_, _, address := postgresDatabase(t, fileContent(t, "vespene.sql"))
+	state := newState(t)
+	for i := range 10 {
+		if r := vespene(t, "--database", address, "--state", state, "--force"); r.code != 0 {
+			t.Errorf("run %d: exit %d, %s", i, r.code, r.stderr)
+		}
+	}
 }
