@@ -366,6 +366,40 @@ func TestParseDatabase(t *testing.T) {
 	}
 }
 
+// FuzzAddress: of an address that is refused no part is told, and of one that is not, the password is in no key.
+func FuzzAddress(f *testing.F) {
+	const secret = "sEcReT9"
+	f.Fuzz(func(t *testing.T, address string) {
+		d, err := parseDatabase(address)
+		var failed *failure
+		if err != nil {
+			var file *os.PathError // a certificate's, which is named
+			if !errors.As(err, &failed) || failed.code != exitUsage || !errors.As(err, &file) && strings.Contains(failed.Error()+failed.hint, secret) {
+				t.Fatalf("%q: error %v", address, err)
+			}
+			return
+		}
+		if d.postgres == nil {
+			if !filepath.IsAbs(d.file) || d.key != "sqlite:"+d.file {
+				t.Fatalf("%q: %+v", address, d)
+			}
+			return
+		}
+		public := d.postgres.Host + d.postgres.Database + d.postgres.User
+		for _, other := range d.postgres.Fallbacks {
+			public += other.Host
+		}
+		if !strings.Contains(public, secret) && strings.Contains(d.key, secret) {
+			t.Fatalf("%q: key %q", address, d.key)
+		}
+		for name := range d.postgres.RuntimeParams {
+			if !slices.Contains([]string{"application_name", "options", "search_path"}, name) {
+				t.Fatalf("%q: startup parameter %q", address, name)
+			}
+		}
+	})
+}
+
 func TestParseTime(t *testing.T) {
 	want := time.Date(2026, 11, 22, 10, 0, 0, 250e6, time.UTC)
 	for _, s := range []string{"2026-11-22 10:00:00.25", "2026-11-22T10:00:00.25Z", "2026-11-22 11:00:00.250000+01:00", "2026-11-22 11:00:00.25+01"} {

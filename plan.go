@@ -263,7 +263,6 @@ func (p plan) answered(a answer) plan {
 // more and 64 bits at most, and perhaps a text as reason. Anything else is an error, since it may mean anything.
 func parseAnswer(printed []byte) (answer, error) {
 	decoder := json.NewDecoder(bytes.NewReader(printed))
-	decoder.UseNumber()
 	if open, err := decoder.Token(); err == io.EOF {
 		return answer{}, errors.New("answered nothing")
 	} else if err != nil || open != json.Delim('{') {
@@ -276,7 +275,7 @@ func parseAnswer(printed []byte) (answer, error) {
 		if err != nil {
 			return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
 		}
-		var value any
+		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
 			return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
 		}
@@ -286,16 +285,14 @@ func parseAnswer(printed []byte) (answer, error) {
 		case seen[key]:
 			return answer{}, fmt.Errorf("answered with %s twice", name)
 		case isSize:
-			digits, _ := value.(json.Number)
-			if *size, err = strconv.ParseInt(digits.String(), 10, 64); err != nil || *size < 0 {
-				return answer{}, fmt.Errorf("answered with a %s of %.40v, which is not a whole number from 0 to %d", name, value, math.MaxInt64)
+			if *size, err = strconv.ParseInt(string(value), 10, 64); err != nil || *size < 0 {
+				return answer{}, fmt.Errorf("answered with a %s of %.40q, which is not a whole number from 0 to %d", name, value, math.MaxInt64)
 			}
 		case name == "reason":
-			reason, isText := value.(string)
-			if !isText || len(reason) > reasonLimit {
+			if value[0] != '"' || json.Unmarshal(value, &a.reason) != nil || len(a.reason) > reasonLimit {
 				return answer{}, fmt.Errorf("answered with a reason that is not a text of %d bytes at most", reasonLimit)
 			}
-			a.reason = strings.Join(strings.Fields(reason), " ")
+			a.reason = strings.Join(strings.Fields(a.reason), " ")
 		default:
 			return answer{}, fmt.Errorf("answered with %.40q, which means nothing (known: size, queued_size, reason)", name)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math"
 	"math/big"
 	"strconv"
@@ -189,10 +190,6 @@ func TestDecimalString(t *testing.T) {
 // FuzzPlan: whatever the settings, the size lies within its bounds, is what exact arithmetic gives, and does not fall
 // when one more build is queued.
 func FuzzPlan(f *testing.F) {
-	f.Add(int64(50), int64(0), 1.0, 1.0, 1.1, int64(0), int64(0), int64(100))
-	f.Add(int64(11), int64(6), 2.0, 0.5, 1.5, int64(2), int64(1), int64(40))
-	f.Add(int64(math.MaxInt64), int64(math.MaxInt64), 1e308, 1e308, 1e308, int64(math.MaxInt32), int64(0), int64(math.MaxInt64))
-	f.Add(int64(1), int64(1), math.SmallestNonzeroFloat64, 0.0, math.NaN(), int64(-7), int64(5), int64(3))
 	f.Fuzz(func(t *testing.T, queued, running int64, queuedWeight, runningWeight, multiplier float64, excess, minimum, maximum int64) {
 		p := testPool(map[string]any{"queued_weight": queuedWeight, "running_weight": runningWeight, "multiplier": multiplier,
 			"excess": excess, "minimum": minimum, "maximum": maximum})
@@ -238,5 +235,43 @@ func FuzzPlan(f *testing.F) {
 				t.Fatalf("size %d is not %s rounded up", first.size, want)
 			}
 		}
+	})
+}
+
+// FuzzVariables: a pool's variables are an error of one line, or what JSON means by them, in values that a template knows.
+func FuzzVariables(f *testing.F) {
+	f.Fuzz(func(t *testing.T, text string) {
+		variables, err := parseVariables(text)
+		var object map[string]any
+		isObject := strings.TrimSpace(text) == "" || json.Unmarshal([]byte(text), &object) == nil
+		if isObject != (err == nil) && !strings.ContainsAny(text, "eE") { // a number beyond all floats is none to json
+			t.Fatalf("%q is a JSON object: %v, and error %v", text, isObject, err)
+		}
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "variables is not a JSON object: ") || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%q: error %q", text, err)
+			}
+			return
+		}
+		if isObject && len(variables) != len(object) {
+			t.Fatalf("%q is %v, want %v", text, variables, object)
+		}
+		var known func(value any)
+		known = func(value any) {
+			switch v := value.(type) {
+			case nil, bool, int64, float64, string:
+			case []any:
+				for _, element := range v {
+					known(element)
+				}
+			case map[string]any:
+				for _, element := range v {
+					known(element)
+				}
+			default:
+				t.Fatalf("%q has a %T", text, value)
+			}
+		}
+		known(variables)
 	})
 }

@@ -134,9 +134,9 @@ func TestBadPlugins(t *testing.T) {
 		"a key twice":                 {plugin(t, `echo '{"size": 1, "queued_size": 1, "size": 2}'`), "", "size twice"},
 		"no size":                     {plugin(t, `echo '{"queued_size": 1}'`), "", "answered without size"},
 		"no queued_size":              {plugin(t, `echo '{"size": 1}'`), "", "answered without queued_size"},
-		"a fraction":                  {plugin(t, `echo '{"size": 1.5, "queued_size": 1}'`), "", "a size of 1.5, which is not a whole number"},
-		"a float":                     {plugin(t, `echo '{"size": 1, "queued_size": 1e3}'`), "", "a queued_size of 1e3, which is not a whole number"},
-		"a negative number":           {plugin(t, `echo '{"size": -1, "queued_size": 1}'`), "", "a size of -1, which is not a whole number"},
+		"a fraction":                  {plugin(t, `echo '{"size": 1.5, "queued_size": 1}'`), "", `a size of "1.5", which is not a whole number`},
+		"a float":                     {plugin(t, `echo '{"size": 1, "queued_size": 1e3}'`), "", `a queued_size of "1e3", which is not a whole number`},
+		"a negative number":           {plugin(t, `echo '{"size": -1, "queued_size": 1}'`), "", `a size of "-1", which is not a whole number`},
 		"a huge number":               {plugin(t, `echo '{"size": 9223372036854775808, "queued_size": 1}'`), "", "which is not a whole number from 0 to 9223372036854775807"},
 		"a text as size":              {plugin(t, `echo '{"size": "1", "queued_size": 1}'`), "", "which is not a whole number"},
 		"null as size":                {plugin(t, `echo '{"size": null, "queued_size": 1}'`), "", "which is not a whole number"},
@@ -225,11 +225,6 @@ func TestInterruptedPlanner(t *testing.T) {
 
 // FuzzAnswer: a planner's answer is an error, or sizes from zero on and a reason on one line.
 func FuzzAnswer(f *testing.F) {
-	for _, answer := range []string{`{"size": 1, "queued_size": 2, "reason": "x"}`, ``, `{}`, `[]`, `{"size": 1.5, "queued_size": 1}`,
-		`{"size": 1, "queued_size": 1}{}`, `{"size": -1, "queued_size": 1}`, `{"size": 1, "size": 2, "queued_size": 1}`,
-		`{"size": 99999999999999999999, "queued_size": 1}`, `{"size": 1, "queued_size": 1, "x": {"y": [1]}}`, "{\"size\": 1, \"queued_size\": 1, \"reason\": \"\\n\"}"} {
-		f.Add([]byte(answer))
-	}
 	f.Fuzz(func(t *testing.T, printed []byte) {
 		a, err := parseAnswer(printed)
 		var object map[string]any
