@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -175,9 +176,13 @@ func parseDatabase(address string) (database, error) {
 	for name := range config.RuntimeParams {
 		switch name {
 		case "options", "search_path", "application_name":
-		case "client_encoding", "fallback_application_name", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
+		case "client_encoding", "fallback_application_name", "gssencmode", "timezone", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
 			"load_balance_hosts", "sslcompression", "tcp_user_timeout":
-			delete(config.RuntimeParams, name) // libpq's own, and of no consequence here
+			delete(config.RuntimeParams, name) // of no consequence here
+		case "gssdelegation", "gsslib", "requirepeer", "requiressl", "sslcrl", "sslcrldir", "sslkeylogfile",
+			"ssl_max_protocol_version", "ssl_min_protocol_version":
+			return database{}, &failure{code: exitUsage, err: fmt.Errorf("the database address has %s, which is not supported", name),
+				hint: "take it out; sslmode and sslrootcert are"}
 		default:
 			return database{}, malformed // a piece of the password, maybe, which the server would name in its refusal
 		}
@@ -322,10 +327,19 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 	var script []byte
 	if info, err := os.Stat(d.file); err != nil {
 		return nil, nil, 0, err // SQLite would not say that the file is missing
-	} else if !info.Mode().IsRegular() { // a pipe might be waited for without end
-		return nil, nil, 0, fmt.Errorf("%s is no regular file", d.file)
+	} else if err := regular(info); err != nil { // a pipe might be waited for without end
+		return nil, nil, 0, err
 	}
-	dsn := (&url.URL{Scheme: "file", Path: d.file}).String() + "?_busy_timeout=5000&_error_rc=1&" + readOnly(d.file, isWAL(d.file))
+	file, mode := d.file, "ro"
+	if isWAL(file) { // whose readers write, too
+		copied, remove, err := copySQLite(file)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		defer remove()
+		file, mode = copied, "rw"
+	}
+	dsn := (&url.URL{Scheme: "file", Path: file}).String() + "?_busy_timeout=5000&_error_rc=1&mode=" + mode
 	if strings.HasSuffix(d.file, ".sql") {
 		if script, err = os.ReadFile(d.file); err != nil {
 			return nil, nil, 0, err
@@ -522,6 +536,8 @@ func explainAs(doing string, d database, err error) error {
 	case errors.As(err, &network):
 		what = network.Error()
 		hint = "check that PostgreSQL runs and that the host and port in the database address are right"
+	case d.file != "" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR) || strings.Contains(what, "no regular file")):
+		hint = "name a SQLite database, or a script that ends in .sql, as sqlite:FILE"
 	case errors.Is(err, errNoAnswer):
 		hint = "check that the database is not overloaded or locked, and that the network lets its answers through"
 	}

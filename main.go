@@ -213,7 +213,15 @@ func usageError(err error) error {
 	} else if strings.Contains(text, "jobs") {
 		hint = jobsHint
 	}
-	return &failure{code: exitUsage, err: errors.New(text), hint: hint}
+	return &failure{code: exitUsage, err: errors.New(withoutAddress(text)), hint: hint}
+}
+
+// withoutAddress is text without what may be a database's address that was given to another option.
+func withoutAddress(text string) string {
+	if strings.Contains(text, "://") || strings.Contains(text, "password=") {
+		return "a database's address was given to an option that takes none"
+	}
+	return text
 }
 
 // scaler is one run over the pools.
@@ -297,7 +305,7 @@ func checkOptions(c *cli.Context) (queues []string, enabled plugins, err error) 
 	case c.Int("jobs") < 1:
 		f.err, f.hint = fmt.Errorf("--jobs is %d", c.Int("jobs")), jobsHint
 	case output != "text" && output != "json":
-		f.err = fmt.Errorf("--output is %q, neither text nor json", output)
+		f.err = errors.New(withoutAddress(fmt.Sprintf("--output is %q, neither text nor json", output)))
 	}
 	if f.err == nil {
 		enabled.planners, f.err = programs(c, "planner", stock)
@@ -316,7 +324,9 @@ func values(c *cli.Context, option string) []string {
 	given := *c.Generic(option).(*list)
 	if names := os.Getenv("VESPENE_AUTOSCALE_" + strings.ToUpper(option)); names != "" && len(given) == 0 {
 		for name := range strings.SplitSeq(names, ",") {
-			given = append(given, strings.TrimSpace(name))
+			if name = strings.TrimSpace(name); name != "" {
+				given = append(given, name)
+			}
 		}
 	}
 	return given

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ import (
 // This is robustness, not a border: who may edit a pool may edit its command.
 
 const (
+	// sourceLimit is far beyond what Vespene keeps, and what the engine's recursion can do.
+	sourceLimit = 16 << 10
+
 	// commandLimit is the longest command that Linux takes as one argument (MAX_ARG_STRLEN, with its closing NUL).
 	commandLimit = 128<<10 - 1
 
@@ -42,6 +46,7 @@ const (
 	printTag     = prefix + "print"
 	roundTag     = prefix + "round"
 	operandGuard = prefix + "operand"
+	itemsGuard   = prefix + "items"
 	renderKey    = prefix + "rendering"
 )
 
@@ -52,7 +57,8 @@ var register = sync.OnceValue(func() error {
 		pongo2.RegisterTag(printTag, parsePrintTag),
 		pongo2.RegisterTag(roundTag, parseRoundTag),
 		pongo2.RegisterFilter("quote", quoteFilter),
-		pongo2.RegisterFilter(operandGuard, guardOperand))
+		pongo2.RegisterFilter(operandGuard, guardOperand),
+		pongo2.RegisterFilter(itemsGuard, guardItems))
 	for name, takes := range filters {
 		err = errors.Join(err, pongo2.RegisterFilter(prefix+name, guard(name, takes)))
 	}
@@ -105,6 +111,9 @@ func (r *rendering) execute() (line string, err error) {
 	}()
 	if err := errors.Join(register(), printable(r.source)); err != nil {
 		return "", err
+	}
+	if len(r.source) > sourceLimit {
+		return "", fmt.Errorf("it is longer than %d bytes: call a script instead", sourceLimit)
 	}
 	if err := r.lex(); err != nil {
 		return "", err
@@ -206,7 +215,8 @@ func (n *printNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.Template
 		return err
 	}
 	before := writer.(interface{ Len() int }).Len() // a bytes.Buffer; anything else panics, which is an error too
-	word, isQuoted, printErr := shellWord(value.Interface(), n.expression.FilterApplied("safe"))
+	safe := n.expression.FilterApplied("safe")
+	word, isQuoted, printErr := shellWord(value.Interface(), safe)
 	word = strings.ReplaceAll(word, "\r\n", "\n")
 	if printErr == nil && before+len(word) > commandLimit {
 		printErr = errTooLong
@@ -215,7 +225,7 @@ func (n *printNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.Template
 	if printErr != nil {
 		return ctx.OrigError(fmt.Errorf("%s %w", r.outputs[n.index], printErr), nil)
 	}
-	if isQuoted {
+	if isQuoted && !safe {
 		r.quotes = append(r.quotes, quotedWord{before, n.index})
 	}
 	writer.WriteString(word)
@@ -271,7 +281,7 @@ func shellWord(value any, safe bool) (word string, isQuoted bool, err error) {
 	q, isQuoted := value.(quoted)
 	isQuoted = isQuoted && q.whole()
 	if reflect.ValueOf(value).Kind() == reflect.String && !isQuoted && !safe && !plainWord(word) {
-		return "", false, fmt.Errorf(`is %q, which a shell would not take as one plain word: write "$VESPENE_POOL" for the `+
+		return "", false, fmt.Errorf(`is %.100q, which a shell would not take as one plain word: write "$VESPENE_POOL" for the `+
 			`pool's name, else add |quote, or |safe where the shell is to read it`, word)
 	}
 	return word, isQuoted, nil
@@ -283,14 +293,20 @@ func (r *rendering) checkQuotes(line string) error {
 	if len(r.quotes) == 0 {
 		return nil
 	}
-	begins := map[int]bool{} // quotes, by their offset
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(line), "")
+	begins, dollar := map[int]bool{}, false // quotes, by their offset
+	file, err := parseShell(syntax.LangPOSIX, line)
+	if err != nil { // bash is /bin/sh here and there, and knows more
+		if bash, bashErr := parseShell(syntax.LangBash, line); bashErr == nil {
+			file, err = bash, nil
+		}
+	}
 	if err == nil {
 		syntax.Walk(file, func(node syntax.Node) bool {
 			switch n := node.(type) {
 			case *syntax.SglQuoted:
 				offset := int(n.Pos().Offset())
-				begins[offset] = offset == 0 || line[offset-1] != '$' // bash has its own $'…'
+				begins[offset] = true
+				dollar = dollar || n.Dollar || offset > 0 && line[offset-1] == '$'
 			case *syntax.CmdSubst:
 				return !n.Backquotes // in which a backslash means something
 			case *syntax.Redirect:
@@ -302,15 +318,24 @@ func (r *rendering) checkQuotes(line string) error {
 		})
 	}
 	for _, q := range r.quotes {
-		what := "stands inside quotes, a comment or something else in which quotes do not quote"
-		if err != nil {
-			what = fmt.Sprintf("with it the command is no valid shell (%v)", err)
+		what := ""
+		switch {
+		case err != nil:
+			what = fmt.Sprintf("how the shell reads the command cannot be told (%v): take away the quotes around it, or close those before it", err)
+		case dollar:
+			what = "the command has a $'…', which shells read in two ways: write '…' instead"
+		case !begins[q.offset]:
+			what = "stands inside quotes, a comment or something else in which quotes do not quote: take that away, or the |quote"
+		default:
+			continue
 		}
-		if !begins[q.offset] {
-			return fmt.Errorf("%s is quoted, but %s: take away what stands around it, or the |quote", r.outputs[q.output], what)
-		}
+		return fmt.Errorf("%s is quoted, but %s", r.outputs[q.output], what)
 	}
 	return nil
+}
+
+func parseShell(variant syntax.LangVariant, line string) (*syntax.File, error) {
+	return syntax.NewParser(syntax.Variant(variant)).Parse(strings.NewReader(line), "")
 }
 
 // plainText prints a value: numbers shortest, booleans as True and False, NULL as nothing, times as RFC 3339.
@@ -329,6 +354,8 @@ func plainText(value any) (string, error) {
 		return "False", nil
 	case v.CanInt():
 		return strconv.FormatInt(v.Int(), 10), nil
+	case v.CanUint():
+		return strconv.FormatUint(v.Uint(), 10), nil
 	case v.CanFloat() && (math.IsNaN(v.Float()) || math.IsInf(v.Float(), 0)):
 		return "", fmt.Errorf("is %v, which is no number", v.Float())
 	case v.CanFloat():
@@ -386,9 +413,13 @@ func guard(name string, takes takes) pongo2.FilterFunction {
 			if in = pongo2.AsValue(text); param.IsFloat() || param.IsTime() {
 				param = pongo2.AsValue(parameter)
 			}
-		case takes == takesNumber && !isNumber(in):
-			return refuse("what |%s is given is %q, which is no number", name, text)
-		case name == "join" && in.CanSlice() && !in.IsString():
+		case takes == takesNumber:
+			if in, err = numeric(in); err != nil {
+				return refuse("what |%s is given %w", name, err)
+			}
+		case name == "join" && in.IsString():
+			return refuse("what |join is given is a text, not a list")
+		case name == "join" && in.CanSlice():
 			words, length := make([]string, in.Len()), 0
 			for i := range words {
 				if words[i], err = plainText(in.Index(i).Interface()); err != nil {
@@ -400,7 +431,7 @@ func guard(name string, takes takes) pongo2.FilterFunction {
 			}
 			in = pongo2.AsValue(words)
 		}
-		width := param.IsInteger() && slices.Contains([]string{"center", "floatformat", "ljust", "rjust"}, name)
+		width := slices.Contains([]string{"center", "floatformat", "ljust", "rjust"}, name)
 		if width && (param.Integer() > commandLimit || param.Integer() < -commandLimit) {
 			return refuse("what |%s gives %w", name, errTooLong)
 		}
@@ -418,28 +449,84 @@ func guard(name string, takes takes) pongo2.FilterFunction {
 	}
 }
 
-// isNumber tells whether v is a number, or a text that is one; NULL counts as zero.
-func isNumber(v *pongo2.Value) bool {
-	_, err := strconv.ParseFloat(v.String(), 64)
-	return v.IsNil() || v.IsNumber() || v.IsString() && err == nil
-}
-
-// guardOperand is the filter of what stands beside the operator in: it must be a number, but beside + may be text.
-func guardOperand(in, operator *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
-	text, err := plainText(in.Interface())
+// numeric returns v as a number, which a text may be, too; NULL stays, and counts as zero.
+func numeric(v *pongo2.Value) (*pongo2.Value, error) {
+	text, err := plainText(v.Interface())
 	switch {
 	case err != nil:
-	case operator.String() != "+" && !isNumber(in):
-		err = fmt.Errorf("is %q, which is no number", text)
-	case len(text) > commandLimit:
-		err = errTooLong
-	case in.IsFloat():
-		return pongo2.AsValue(shortest(in.Float())), nil
-	default:
-		return in, nil
+		return nil, err
+	case v.IsNil() || v.IsNumber():
+		return v, nil
+	case v.IsString():
+		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return pongo2.AsValue(i), nil
+		}
+		if f, err := strconv.ParseFloat(text, 64); err == nil && math.Abs(f) < 1<<53 {
+			return pongo2.AsValue(f), nil
+		}
 	}
-	return nil, &pongo2.Error{Sender: "operator", OrigError: fmt.Errorf("what stands beside %s %w", operator, err)}
+	return nil, fmt.Errorf("is %.100q, which is no number", text)
 }
+
+// brackets stands for the operator of what must be a number because it stands in brackets that are reckoned with.
+const brackets = "()"
+
+// guardOperand is the filter of what stands beside the operator: the engine would take a text for zero, cut fractions
+// off, and tell 3 from 3.0.
+func guardOperand(in, operator *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
+	out, err := in, error(nil)
+	switch op := operator.String(); op {
+	case "==", "!=", "<>":
+		if f := in.Float(); in.IsFloat() && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			out = pongo2.AsValue(int64(f))
+		}
+	case "+":
+		text, textErr := plainText(in.Interface())
+		_, numberErr := numeric(in)
+		switch {
+		case textErr != nil:
+			err = textErr
+		case in.IsBool() || in.IsTime():
+			err = fmt.Errorf("is %s, which is no number", text)
+		case in.IsString() && numberErr == nil:
+			err = fmt.Errorf("is the text %.100q: make a number of it with |integer or |float, or print the two one after the other", text)
+		case len(text) > commandLimit:
+			err = errTooLong
+		case in.IsFloat():
+			out = pongo2.AsValue(shortest(in.Float()))
+		}
+	case "<", ">", "<=", ">=":
+		if !in.IsTime() {
+			out, err = numeric(in)
+		}
+	default:
+		if out, err = numeric(in); err == nil && op == "%" && out.IsFloat() && out.Float() != math.Trunc(out.Float()) {
+			err = fmt.Errorf("is %v, which is no whole number", out.Float())
+		}
+	}
+	if err != nil {
+		where := "beside " + operator.String()
+		if operator.String() == brackets {
+			where = "in brackets"
+		}
+		return nil, &pongo2.Error{Sender: "operator", OrigError: fmt.Errorf("what stands %s %w", where, err)}
+	}
+	return out, nil
+}
+
+// guardItems is the filter of what a loop goes over: a map has its keys in any order, unless they are sorted, and a part
+// of something quoted is not quoted.
+func guardItems(in, sorted *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
+	switch kind := reflect.ValueOf(in.Interface()).Kind(); {
+	case kind == reflect.Map && !sorted.Bool():
+		return nil, &pongo2.Error{Sender: "for", OrigError: errUnsorted}
+	case kind == reflect.String:
+		return pongo2.AsValue(in.String()), nil
+	}
+	return in, nil
+}
+
+var errUnsorted = errors.New("write {% for KEY, VALUE in MAP sorted %}, so that the command is the same each time")
 
 // shortest is a number that + prints shortest when it makes text of it. Nothing else sees one: to compare it with an
 // ordinary number would tell that they are not the same.
@@ -589,9 +676,14 @@ func (c *checker) tag(name *pongo2.Token, arguments, behind []*pongo2.Token) err
 	if tag, ok := within[name.Val]; ok && tag != inner.tag {
 		return at(name, "there is no %s that it could belong to", tag)
 	}
+	if inner.hasElse && (name.Val == "elif" || name.Val == "else") {
+		return at(name, "the if has its else already, and would go by the last")
+	}
 	switch name.Val {
 	case "comment":
 		return nil
+	case "verbatim":
+		return at(name, "write exactly {%% verbatim %%} and {%% endverbatim %%}")
 	case "if":
 		c.scopes = append(c.scopes, &scope{tag: "if", names: map[string][]any{}, inAny: map[string][]any{}})
 		return c.expression(arguments)
@@ -677,6 +769,9 @@ func (c *checker) forTag(name *pongo2.Token, arguments, behind []*pongo2.Token) 
 		return at(name, "write {%% for NAME in LIST %%} or {%% for KEY, VALUE in MAP %%}")
 	}
 	over, sorted := arguments[in+1:], false
+	if isSymbol(over[0], "(") {
+		return at(over[0], "name the list of a loop without brackets")
+	}
 	for _, order := range []string{"sorted", "reversed"} {
 		if last := len(over) - 2; last > 0 && over[last].Val == order && over[last].Typ == pongo2.TokenIdentifier &&
 			!isSymbol(over[last-1], ".", "|", ":") {
@@ -687,7 +782,12 @@ func (c *checker) forTag(name *pongo2.Token, arguments, behind []*pongo2.Token) 
 		return err
 	}
 	var first, second []any
-	if values, length, err := c.path(over); err == nil && length == len(over)-1 && values != nil {
+	values, length, pathErr := c.path(over)
+	if literal(over) > 0 || pathErr != nil || length != len(over)-1 {
+		values = nil
+	}
+	c.edits = append(c.edits, edit{c.offset(over[len(over)-1]), 0, fmt.Sprintf("|%s:%t ", itemsGuard, sorted)})
+	if values != nil {
 		first, second = []any{}, []any{}
 		for _, value := range values {
 			switch v := value.(type) {
@@ -695,7 +795,7 @@ func (c *checker) forTag(name *pongo2.Token, arguments, behind []*pongo2.Token) 
 				first, second = append(first, v...), nil
 			case map[string]any:
 				if !sorted { // the engine would take its keys in any order
-					return at(over[0], "write {%% for KEY, VALUE in MAP sorted %%}, so that the command is the same each time")
+					return at(over[0], "%w", errUnsorted)
 				}
 				first, second = append(first, ""), slices.AppendSeq(second, maps.Values(v))
 			case string:
@@ -738,25 +838,40 @@ func (c *checker) forTag(name *pongo2.Token, arguments, behind []*pongo2.Token) 
 
 // expression checks every name in an expression, and guards its filters and what stands beside its operators.
 func (c *checker) expression(tokens []*pongo2.Token) error {
-	last, operator := len(tokens)-1, ""
+	if err := ambiguous(tokens); err != nil {
+		return err
+	}
+	last, operator, inBrackets := len(tokens)-1, "", 0 // inBrackets: where brackets end of which arithmetic makes something
 	for i, hasLeft := 0, false; i < last; {
 		t := tokens[i]
 		switch {
-		case t.Typ == pongo2.TokenIdentifier || t.Typ == pongo2.TokenNumber || t.Typ == pongo2.TokenString:
+		case literal(tokens[i:]) > 0 || t.Typ == pongo2.TokenIdentifier:
 			length, err := c.operand(tokens[i:])
 			if err != nil {
 				return err
 			}
-			i, hasLeft = i+length, true
-			for _, beside := range []string{operator, binary(tokens[i])} {
-				if beside != "" {
-					c.edits = append(c.edits, edit{c.offset(tokens[i]), 0, fmt.Sprintf("|%s:%q ", operandGuard, beside)})
+			beside := []string{operator, binary(tokens[i+length])}
+			if i < inBrackets {
+				beside = append(beside, brackets)
+			}
+			if name := formatted(tokens[i : i+length]); name != "" && beside[0]+beside[1] != "" {
+				return at(t, "|%s would be for this alone, not for what is reckoned: write {%% with n=… %%}{{ n|%s }}{%% endwith %%}", name, name)
+			}
+			i, hasLeft, operator = i+length, true, ""
+			for _, operator := range beside {
+				if operator != "" {
+					c.edits = append(c.edits, edit{c.offset(tokens[i]), 0, fmt.Sprintf("|%s:%q ", operandGuard, operator)})
 				}
 			}
-			operator = ""
 			continue
-		case isSymbol(t, "|"): // behind a bracket, where the engine takes none
-			return nil
+		case isSymbol(t, "|"):
+			return at(t, "a filter follows a name, not a bracket: write {%% with n=… %%}{{ n|filter }}{%% endwith %%}")
+		case isSymbol(t, "("):
+			end := closing(tokens, i)
+			if arithmetic := "+-*/%^"; strings.Contains(arithmetic, cmp.Or(operator, "?")) || strings.Contains(arithmetic, cmp.Or(binary(tokens[min(end+1, last)]), "?")) {
+				inBrackets = max(inBrackets, end)
+			}
+			operator = ""
 		case hasLeft:
 			operator = binary(t)
 		}
@@ -766,9 +881,60 @@ func (c *checker) expression(tokens []*pongo2.Token) error {
 	return nil
 }
 
+// ambiguous refuses what the engine reads in another way than people do: not a > b, and a and b or c.
+func ambiguous(tokens []*pongo2.Token) error {
+	type level struct{ not, and, or bool }
+	levels := []level{{}}
+	for _, t := range tokens[:len(tokens)-1] {
+		l := &levels[len(levels)-1]
+		switch {
+		case isSymbol(t, "("):
+			levels = append(levels, level{})
+		case isSymbol(t, ")") && len(levels) > 1:
+			levels = levels[:len(levels)-1]
+		case isKeyword(t, "not") || isSymbol(t, "!"):
+			l.not = true
+		case isKeyword(t, "and") || isSymbol(t, "&&"):
+			l.not, l.and = false, true
+		case isKeyword(t, "or") || isSymbol(t, "||"):
+			l.not, l.or = false, true
+		case l.not && (isKeyword(t, "in") || isSymbol(t, "==", "!=", "<>", "<", ">", "<=", ">=")):
+			return at(t, "would be of what is not, by itself: write not (…)")
+		}
+		if l = &levels[len(levels)-1]; l.and && l.or {
+			return at(t, "and beside or goes by neither's rule: put brackets around one")
+		}
+	}
+	return nil
+}
+
+// closing returns where the bracket that opens at i is closed, or the end.
+func closing(tokens []*pongo2.Token, i int) int {
+	for depth := 0; i < len(tokens)-1; i++ {
+		if isSymbol(tokens[i], "(") {
+			depth++
+		} else if isSymbol(tokens[i], ")") {
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(tokens) - 1
+}
+
+// formatted returns which filter makes a text of a number in an operand, "" if none.
+func formatted(operand []*pongo2.Token) string {
+	for i, t := range operand[1:] {
+		if isSymbol(operand[i], "|") && (t.Val == "floatformat" || t.Val == "stringformat") {
+			return t.Val
+		}
+	}
+	return ""
+}
+
 // binary returns the operator that a token behind an operand is, "" if none.
 func binary(t *pongo2.Token) string {
-	if isSymbol(t, "+", "-", "*", "/", "%", "^") {
+	if isSymbol(t, "+", "-", "*", "/", "%", "^", "==", "!=", "<>", "<", ">", "<=", ">=") {
 		return t.Val
 	}
 	return ""
@@ -794,24 +960,24 @@ func (c *checker) operand(tokens []*pongo2.Token) (length int, err error) {
 		length += 2
 		if argument := tokens[length:]; len(argument) > 2 && isSymbol(argument[0], ":") {
 			read := literal(argument[1:])
-			if read == 0 {
+			if read == 0 && argument[1].Typ == pongo2.TokenIdentifier {
 				_, read, err = c.path(argument[1:])
 			}
-			length += 1 + read
+			length += 1 + max(read, 1)
 		}
 	}
 	return length, err
 }
 
-// literal returns of how many tokens the literal is with which tokens begin, 0 if with a name: 1.5 is three.
+// literal returns of how many tokens the literal is with which tokens begin, 0 if with none: 1.5 is three.
 func literal(tokens []*pongo2.Token) int {
-	switch {
-	case tokens[0].Typ == pongo2.TokenIdentifier:
-		return 0
-	case len(tokens) > 3 && tokens[0].Typ == pongo2.TokenNumber && isSymbol(tokens[1], ".") && tokens[2].Typ == pongo2.TokenNumber:
+	switch t := tokens[0]; {
+	case len(tokens) > 3 && t.Typ == pongo2.TokenNumber && isSymbol(tokens[1], ".") && tokens[2].Typ == pongo2.TokenNumber:
 		return 3
+	case t.Typ == pongo2.TokenNumber, t.Typ == pongo2.TokenString, isKeyword(t, "true"), isKeyword(t, "false"):
+		return 1
 	}
-	return 1
+	return 0
 }
 
 // isFilter tells whether the tokens begin with a filter, of one of these names if there are any.

@@ -16,7 +16,7 @@ func renderPool(command string) pool {
 	return testPool(map[string]any{
 		"name": "Bob's Pool", "executor_command": command, "multiplier": 1.5, "running_weight": 3.0,
 		"last_autoscaled": time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), "sudo_user": "-rf",
-		"variables": `{"region": "eu-west-1", "zones": ["a", "b"], "disks": [{"size": 10}, {"size": 20}], "half": 0.5, "halves": [0.5, 1.5], "count": "3", "giant": 100000000000,
+		"variables": `{"region": "eu-west-1", "zones": ["a", "b"], "disks": [{"size": 10}, {"size": 20}], "half": 0.5, "halves": [0.5, 1.5], "count": "3", "factor": "1.5", "giant": 100000000000,
 			"big": 12345678901234567890, "odd": "a b", "none": null, "crlf": "x\r\ny", "bell": "\u0007", "tags": {"team": "ci", "tier": "gold"}}`,
 	})
 }
@@ -84,12 +84,24 @@ func TestRender(t *testing.T) {
 		"{% for a in variables.zones %}{% for b in variables.zones %}{{ a }}{{ b }}{% if forloop.First %}{{ forloop.Parentloop.Counter }}{% endif %} {% endfor %}{% endfor %}": "aa1 ab ba2 bb ",
 		"{% set region = variables.region %}{{ region }}":                                                                                                                      "eu-west-1",
 
+		"{{ variables.factor * 2 }} {{ size * variables.factor }} {{ size - \"0.5\" }} {{ variables.factor|integer }}":                                       "3 15 9.5 1",
+		"{{ 10 % 4 }} {{ (size + 1) * (queued - 2) }} {{ 2 * (size - 1) }} {{ (size) + 1 }}":                                                                 "2 22 18 11",
+		"{% if worker_pool.running_weight == 3 %}a{% endif %}{% if variables.half != 0.5 %}b{% endif %}{% if size >= 9.5 and not (size > 99) %}c{% endif %}": "ac",
+		"{% if not size %}a{% elif not (size == 3) and (queued > 1 or running > 5) %}b{% endif %}":                                                           "b",
+		"{% if variables.count > 2 and variables.region == \"eu-west-1\" and \"a\" in variables.zones %}x{% endif %}":                                        "x",
+		"{% if previous_size > size %}down{% else %}up{% endif %}":                                                                                           "up",
+		"{% if true %}{{ true|yesno:\"a,b\" }}{% endif %} {{ size|get_digit:1 }}":                                                                            "a 0",
+		"{% for c in \"size\" %}{{ c }}.{% endfor %}":                                                                                                        "s.i.z.e.",
+		"{% with t=variables.tags %}{% for k in t sorted %}{{ k }} {% endfor %}{% endwith %}":                                                                "team tier ",
+		"echo {{ worker_pool.name|quote|safe }}":                                                                                                             `echo 'Bob'\''s Pool'`,
+
 		// What quotes what is the shell's own grammar.
-		`echo "$(echo {{ worker_pool.name|quote }})"`:            `echo "$(echo 'Bob'\''s Pool')"`,
-		"echo $((1<<2)) {{ worker_pool.name|quote }}":            `echo $((1<<2)) 'Bob'\''s Pool'`,
-		"cat <<E\n'\nE\necho {{ worker_pool.name|quote }}":       "cat <<E\n'\nE\necho 'Bob'\\''s Pool'",
-		"x={{ variables.odd|quote }} >{{ variables.odd|quote }}": "x='a b' >'a b'",
-		`case x in a) echo {{ variables.odd|quote }};; esac`:     `case x in a) echo 'a b';; esac`,
+		`a=(1 2); echo {{ worker_pool.name|quote }} &>x; [[ 1 =~ (a|b) ]]`: `a=(1 2); echo 'Bob'\''s Pool' &>x; [[ 1 =~ (a|b) ]]`,
+		`echo "$(echo {{ worker_pool.name|quote }})"`:                      `echo "$(echo 'Bob'\''s Pool')"`,
+		"echo $((1<<2)) {{ worker_pool.name|quote }}":                      `echo $((1<<2)) 'Bob'\''s Pool'`,
+		"cat <<E\n'\nE\necho {{ worker_pool.name|quote }}":                 "cat <<E\n'\nE\necho 'Bob'\\''s Pool'",
+		"x={{ variables.odd|quote }} >{{ variables.odd|quote }}":           "x='a b' >'a b'",
+		`case x in a) echo {{ variables.odd|quote }};; esac`:               `case x in a) echo 'a b';; esac`,
 	} {
 		got, err := renderCommand(t, template)
 		if err != nil || got != want {
@@ -162,7 +174,7 @@ func TestRefusedTemplates(t *testing.T) {
 		"{{ size %}":                                                    "is not closed",
 		"{{ }}":                                                         "line 1",
 		"{{ size|default(1) }}":                                         "line 1",
-		"{{ (size * 0.25)|floatformat:1 }}":                             "'}}' expected", // the engine takes no filter behind a bracket
+		"{{ (size * 0.25)|floatformat:1 }}":                             "a filter follows a name, not a bracket",
 		"${#x}":                                                         "line 1 column 2: Single-line comment not closed",
 		"{{ 1 if size else 2 }}":                                        "line 1",
 		"{{ size|tojson }}":                                             "Filter 'tojson' does not exist",
@@ -170,7 +182,7 @@ func TestRefusedTemplates(t *testing.T) {
 		"{% raw %}{% endraw %}":                                         "this tag is not allowed",
 
 		"echo {{ worker_pool.name }}":                             `{{ worker_pool.name }} is "Bob's Pool", which a shell would not take as one plain word: write "$VESPENE_POOL" for the pool's name, else add |quote, or |safe`,
-		"echo '{{ worker_pool.name|quote }}'":                     `{{ worker_pool.name|quote }} is quoted, but with it the command is no valid shell`,
+		"echo '{{ worker_pool.name|quote }}'":                     `{{ worker_pool.name|quote }} is quoted, but how the shell reads the command cannot be told (1:22: reached EOF without closing quote`,
 		"echo \"{{ worker_pool.name|quote }}\"":                   "is quoted, but stands inside quotes",
 		"echo `echo {{ worker_pool.name|quote }}`":                "is quoted, but stands inside",
 		"# {{ worker_pool.name|quote }}":                          "is quoted, but stands inside",
@@ -220,10 +232,44 @@ func TestRefusedTemplates(t *testing.T) {
 		`echo {{ variables.region|stringformat:"%d"|quote }}`: "|stringformat gives",
 		`echo {{ size|vespene_upper }}`:                       "there is no filter vespene_upper",
 
+		// What the engine would make a guess of.
+		"{{ size * 0.5|floatformat:0 }}":                                              "|floatformat would be for this alone",
+		"{{ size + variables.count }}":                                                `what stands beside + is the text "3": make a number of it`,
+		"{{ 10 % 2.5 }}":                                                              "what stands beside % is 2.5, which is no whole number",
+		"{{ variables.big * 2 }}":                                                     "which is no number",
+		`{{ "inf"|integer }}`:                                                         `is "inf", which is no number`,
+		`{{ "1e30"|integer }}`:                                                        "which is no number",
+		"{{ (worker_pool.name) - 1 }}":                                                "which is no number",
+		`{{ (variables.region + "x") * 2 }}`:                                          "which is no number",
+		"{{ (variables.zones) + 1 }}":                                                 "is a list",
+		"{{ 2 * (variables.region) }}":                                                "which is no number",
+		"{{ worker_pool.autoscaling_enabled + 1 }}":                                   "is True, which is no number",
+		"{{ worker_pool.last_autoscaled + 1 }}":                                       "which is no number",
+		"{{ true|add:nope }}":                                                         "there is no such name",
+		"{% if true|default:1 and nope %}x{% endif %}":                                "there is no such name",
+		"{{ true|vespene_upper }}":                                                    "there is no filter",
+		`{{ true|yesno:"a,b" + nope }}`:                                               "there is no such name",
+		"{% if not size > 99 %}x{% endif %}":                                          "write not (…)",
+		`{% if not "z" in variables.zones %}x{% endif %}`:                             "write not (…)",
+		"{% if size < 5 and queued > 1 or running > 1 %}x{% endif %}":                 "put brackets around one",
+		`{% if variables.region > "b" %}x{% endif %}`:                                 "which is no number",
+		"{% if size %}a{% else %}b{% elif size %}c{% endif %}":                        "has its else already",
+		"{% if size %}a{% else %}b{% else %}c{% endif %}":                             "has its else already",
+		"{% with t=variables.tags %}{% for k in t %}{{ k }}{% endfor %}{% endwith %}": "so that the command is the same each time",
+		"{% for k in (variables.tags) %}{{ k }}{% endfor %}":                          "without brackets",
+		`{% for k in variables.tags|default:"" %}{{ k }}{% endfor %}`:                 "so that the command is the same each time",
+		"{%verbatim%}x{%endverbatim%}":                                                "write exactly {% verbatim %}",
+		`{{ "x"|join:"," }}`:                                                          "is a text, not a list",
+		"echo $'\\'{{ worker_pool.name|quote }}":                                      "$'…', which shells read in two ways",
+
 		// What would take all memory, or for ever.
-		`{{ "x"|ljust:100000000000 }}`:        "makes the command longer than 131071 bytes",
-		`{{ size|center:100000000000 }}`:      "longer than 131071 bytes",
-		`{{ "x"|rjust:variables.giant }}`:     "longer than 131071 bytes",
+		`{{ "x"|ljust:100000000000 }}`:    "makes the command longer than 131071 bytes",
+		`{{ size|center:100000000000 }}`:  "longer than 131071 bytes",
+		`{{ "x"|rjust:variables.giant }}`: "longer than 131071 bytes",
+		`{{ "x"|ljust:"50000000" }}`:      "longer than 131071 bytes",
+		`{{ "x"|ljust:50000000.0 }}`:      "longer than 131071 bytes",
+		`{{ true|ljust:50000000 }}`:       "longer than 131071 bytes",
+		`{% set x = "" %}{% set y = "y"|ljust:131000 %}{% for a in y %}{% set x = (x) + y %}{% endfor %}done`: `what stands in brackets is "", which is no number`,
 		`{{ size|floatformat:100000000000 }}`: "longer than 131071 bytes",
 		`{% set x = "xxxxxxxx" %}{% set y = x|ljust:64 %}{% for a in y %}{% set x = x|add:x %}{% endfor %}{{ x }}`:                                      "longer than 131071 bytes",
 		`{% set x = "xxxxxxxx" %}{% set y = x|ljust:64 %}{% for a in y %}{% set x = x + x %}{% endfor %}{{ x }}`:                                        "longer than 131071 bytes",
@@ -241,7 +287,7 @@ func TestRefusedTemplates(t *testing.T) {
 		"{% for c in worker_pool.name|quote %}{{ c }}{% endfor %}":          "not take as one plain word",
 		`echo {{ worker_pool.name|quote|slice:"0:4" }}`:                     "not take as one plain word",
 		`echo {{ worker_pool.name|quote|first }}`:                           "not take as one plain word",
-		`echo {{ worker_pool.name|quote }} "`:                               "is quoted, but with it the command is no valid shell",
+		`echo {{ worker_pool.name|quote }} "`:                               "is quoted, but how the shell reads the command cannot be told",
 
 		"echo {{ size / 0 }}":   "the template engine stopped: runtime error: integer divide by zero",
 		"echo {{ size % 0 }}":   "the template engine stopped",
@@ -257,8 +303,9 @@ func TestRefusedTemplates(t *testing.T) {
 		"":                                "nothing to run",
 		" \n\t":                           "nothing to run",
 		"{% if false %}x{% endif %}":      "nothing to run",
-		strings.Repeat("x", 128<<10):      "longer than 131071 bytes",
-		`{{ "x"|ljust:131072|safe }}`:     "makes the command longer than 131071 bytes",
+		strings.Repeat("x", 16<<10+1):     "it is longer than 16384 bytes",
+		"{% set x = \"x\"|ljust:70000 %}{{ x|quote }}{{ x|quote }}": "longer than 131071 bytes",
+		`{{ "x"|ljust:131072|safe }}`:                               "makes the command longer than 131071 bytes",
 	} {
 		got, err := renderCommand(t, template)
 		if err == nil {
@@ -274,7 +321,7 @@ func TestRefusedTemplates(t *testing.T) {
 func TestLongLoop(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := renderCommand(t, `{% set x = "x"|ljust:9999 %}{% for a in x %}`+strings.Repeat("y", 100_000)+`{% endfor %}`)
+	_, err := renderCommand(t, `{% set x = "x"|ljust:9999 %}{% for a in x %}`+strings.Repeat("y", 10_000)+`{% endfor %}`)
 	runtime.ReadMemStats(&after)
 	if took := (after.TotalAlloc - before.TotalAlloc) >> 20; err == nil || took > 100 {
 		t.Errorf("%v, after %d MiB", err, took)

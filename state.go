@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -139,9 +140,6 @@ func statePath(path string) (string, error) {
 	if err != nil {
 		return "", stateFailure(path, err)
 	}
-	if target, err := filepath.EvalSymlinks(path); err == nil { // locks stand beside the file, by whatever name it is found
-		path = target
-	}
 	if info, err := os.Stat(filepath.Dir(path)); err == nil && os.Geteuid() == 0 {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
 			name := fmt.Sprintf("'#%d'", stat.Uid)
@@ -161,6 +159,11 @@ func openState(ctx context.Context, path string) (*state, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, stateFailure(path, err)
 	}
+	if info, err := os.Stat(path); err == nil {
+		if err := regular(info); err != nil {
+			return nil, stateFailure(path, err)
+		}
+	}
 	// Opened here first, since SQLite would fall back to reading what it may not write, and give a new file other
 	// rights; closed before SQLite opens it, since closing later would drop SQLite's own locks on it.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -171,7 +174,11 @@ func openState(ctx context.Context, path string) (*state, error) {
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, stateFailure(path, err)
 	}
-	s, empty, err := openSQLite(ctx, path, "mode=rw&_txlock=immediate", info)
+	// Locks stand beside the file, by whatever name it is found.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, stateFailure(path, err)
+	}
+	s, empty, err := openSQLite(ctx, path, path, "mode=rw&_txlock=immediate", info)
 	if empty {
 		if err := s.create(ctx); err != nil {
 			s.close()
@@ -181,47 +188,108 @@ func openState(ctx context.Context, path string) (*state, error) {
 	return s, err
 }
 
-// readState opens the state file for reading only, whatever a killed run left beside it; nil where nothing is recorded.
+// readState opens what the state file says at this moment, whatever a killed run left beside it; nil where nothing is
+// recorded. It is a copy, so that nothing is written to.
 func readState(ctx context.Context, path string) (*state, error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return nil, nil
-	} else if err == nil && info.IsDir() {
-		err = syscall.EISDIR // SQLite would call it a disk error
+	}
+	if err == nil {
+		err = regular(info)
 	}
 	if err != nil {
 		return nil, stateFailure(path, err)
 	}
-	s, empty, err := openSQLite(ctx, path, readOnly(path, true), info)
+	copied, remove, err := copySQLite(path)
+	if err != nil {
+		return nil, stateFailure(path, err)
+	}
+	defer remove() // what is open stays
+	s, empty, err := openSQLite(ctx, path, copied, "mode=rw", info)
 	if empty { // its first run goes on, or was killed
 		return nil, s.close()
 	}
 	return s, err
 }
 
-// readOnly returns the options of SQLite's that read the file at path and write nothing, not even the index of its
-// write-ahead log, which a reader makes or repairs else: it gets one of its own in memory. wal says that the file is
-// written to in no other way, and so by nobody now where there is no index.
-func readOnly(path string, wal bool) string {
-	const header = 32 // of the log; SQLite takes one with nothing more for one that is being written
-	_, indexErr := os.Stat(path + "-shm")
-	log, logErr := os.Stat(path + "-wal")
-	size := int64(0)
-	if logErr == nil {
-		size = log.Size()
-	}
+// regular is an error of what is no file that SQLite could write: a directory or, worse, a device.
+func regular(info os.FileInfo) error {
 	switch {
-	case wal && (size == header || size == 0 && indexErr != nil):
-		return "mode=ro&immutable=1"
-	case wal && indexErr == nil:
-		return "mode=ro&readonly_shm=1"
+	case info.IsDir():
+		return syscall.EISDIR
+	case !info.Mode().IsRegular():
+		return errors.New("it is no regular file")
 	}
-	return "mode=ro"
+	return nil
 }
 
-// openSQLite opens the file at path and sees that it is a state file of ours, or empty and may become one.
-func openSQLite(ctx context.Context, path, options string, info os.FileInfo) (s *state, empty bool, err error) {
-	dsn := (&url.URL{Scheme: "file", Path: path}).String() + "?_busy_timeout=10000&_error_rc=1&" + options
+// copySQLite copies a SQLite file with its journals, as they are at one moment, to a place of its own, where SQLite can do
+// with them what a reader has to do where a writer was killed.
+func copySQLite(path string) (copied string, remove func(), err error) {
+	directory, err := os.MkdirTemp("", "vespene-autoscale-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { os.RemoveAll(directory) }
+	copied = filepath.Join(directory, "copy.db")
+	for range 50 {
+		before := fingerprint(path)
+		if err = copyFiles(path, copied); err == nil && before == fingerprint(path) {
+			return copied, remove, nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	remove()
+	if err == nil {
+		err = errors.New("it is written to all the time")
+	}
+	return "", nil, err
+}
+
+// sqliteFiles are the endings of a SQLite database's file and its journals.
+var sqliteFiles = []string{"", "-journal", "-wal"}
+
+// fingerprint changes with each change of a SQLite database.
+func fingerprint(path string) (all string) {
+	for _, ending := range sqliteFiles {
+		if info, err := os.Stat(path + ending); err == nil {
+			all += fmt.Sprintln(ending, info.Size(), info.ModTime().UnixNano(), info.Sys().(*syscall.Stat_t).Ino)
+		}
+	}
+	return all
+}
+
+func copyFiles(from, to string) error {
+	for _, ending := range sqliteFiles {
+		err := func() error {
+			in, err := os.Open(from + ending)
+			if errors.Is(err, fs.ErrNotExist) && ending != "" {
+				return os.RemoveAll(to + ending)
+			} else if err != nil {
+				return err
+			}
+			defer in.Close()
+			out, err := os.OpenFile(to+ending, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(out, in)
+			return errors.Join(err, out.Close())
+		}()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openSQLite opens a file, which is that at path or a copy, and sees that it is a state file of ours, or empty and may become one.
+func openSQLite(ctx context.Context, path, file, options string, info os.FileInfo) (s *state, empty bool, err error) {
+	dsn := (&url.URL{Scheme: "file", Path: file}).String() + "?_busy_timeout=10000&_error_rc=1&" + options
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, false, stateFailure(path, err)
@@ -487,7 +555,7 @@ func stateFailure(path string, err error) error {
 		f.hint = "see that its file system has room, takes locks and is not damaged, or name another file with --state"
 	case strings.Contains(what, "database is locked"):
 		f.hint = "another program has it open and writes: end that (sudo fuser -v " + path + "), or name another file with --state"
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrNotExist):
+	case strings.Contains(what, "no regular file"), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrNotExist):
 		f.hint = "name a file in a directory that exists or can be made, with --state"
 	}
 	return f

@@ -346,6 +346,11 @@ func TestUnusableState(t *testing.T) {
 			}
 			writeFile(t, filepath.Dir(path), nil)
 		}, "not a directory", ""},
+		"a pipe": {func(t *testing.T, path string) {
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "no regular file", "name a file"},
 		"a directory": {func(t *testing.T, path string) {
 			if err := os.Mkdir(path, 0o700); err != nil {
 				t.Fatal(err)
@@ -493,6 +498,61 @@ func TestDryRunWritesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDryRunMeanwhile: a dry run reads the state also while runs open, write and close it all the time.
+func TestDryRunMeanwhile(t *testing.T) {
+	t.Parallel()
+	database, state := onePool(t, "true"), newState(t)
+	recordEvaluation(t, database, state)
+	stop, runs := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-stop:
+				runs <- n
+				return
+			default:
+				exec.Command("vespene-autoscale", "--database", database, "--state", state, "--force").Run()
+				n++
+			}
+		}
+	}()
+	for range 100 {
+		r := vespene(t, "--database", database, "--state", state, "--dry-run", "--output", "json")
+		if r.code != 0 || r.records(t)[0]["previous_size"] != 2.0 {
+			t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
+		}
+	}
+	close(stop)
+	if n := <-runs; n < 10 {
+		t.Errorf("%d runs meanwhile: too few to show anything", n)
+	}
+}
+
+// TestDanglingLink: where the state's name is a link to what is yet to be made, its lock is one from the first run on.
+func TestDanglingLink(t *testing.T) {
+	t.Parallel()
+	begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
+	if err := os.MkdirAll(filepath.Dir(state), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(state, link); err != nil {
+		t.Fatal(err)
+	}
+	database := onePool(t, "echo > "+begun+"; exec sleep 600")
+	cmd, _, _ := program(t, "--database", database, "--state", link)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(begun); return err == nil })
+	if r := vespene(t, "--database", database, "--state", link); r.code != exitBusy {
+		t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
 }
 
 // TestDryRunOfAnEmptyFile: a first run that was killed may leave a SQLite file without tables, or one that is to be made
