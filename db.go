@@ -563,7 +563,7 @@ type sharedLock struct {
 	mu       sync.Mutex    // of conn
 	stop     chan struct{} // closed to end the pinging
 	ended    chan struct{} // closed when the pinging has ended: by stop, or because
-	lost     error         // the lock was lost
+	lost     error         // the lock was lost; to be read when ended is closed
 }
 
 // lockShared takes the lock of the pool with that id: an error that is errBusy where another host holds it.
@@ -644,11 +644,12 @@ func (l *sharedLock) exec(ctx context.Context, statement string) error {
 func (l *sharedLock) release(ctx context.Context) error {
 	close(l.stop)
 	<-l.ended
-	if l.lost == nil {
-		l.lost = l.exec(context.WithoutCancel(ctx), "COMMIT")
+	err := l.lost
+	if err == nil {
+		err = l.exec(context.WithoutCancel(ctx), "COMMIT")
 	}
 	closeConn(ctx, l.conn)
-	return l.lost
+	return err
 }
 
 // claimShared writes that an evaluation of the pool begins now, and returns when that is.
