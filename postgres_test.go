@@ -286,4 +286,19 @@ func TestTenRuns(t *testing.T) {
 			t.Errorf("run %d: exit %d, %s", i, r.code, r.stderr)
 		}
 	}
+	// And nothing of ours stays on it.
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	var limit string
+	if err := conn.QueryRow(t.Context(), "SHOW statement_timeout").Scan(&limit); err != nil || limit != "0" {
+		t.Errorf("statement_timeout is %s afterwards, %v", limit, err)
+	}
 }

@@ -256,13 +256,6 @@ func (roundNode) Execute(ctx *pongo2.ExecutionContext, writer pongo2.TemplateWri
 // quoted is a string that |quote has made one word for the shell. Any other filter makes a plain string of it again.
 type quoted string
 
-// whole tells whether q is all of what |quote made, and not a part of it that a loop or a filter took.
-func (q quoted) whole() bool {
-	inside, begins := strings.CutPrefix(string(q), "'")
-	inside, ends := strings.CutSuffix(inside, "'")
-	return begins && ends && !strings.Contains(strings.ReplaceAll(inside, `'\''`, ""), "'")
-}
-
 func quoteFilter(in, _ *pongo2.Value) (*pongo2.Value, *pongo2.Error) {
 	text, err := plainText(in.Interface())
 	if err != nil {
@@ -278,8 +271,7 @@ func shellWord(value any, safe bool) (word string, isQuoted bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	q, isQuoted := value.(quoted)
-	isQuoted = isQuoted && q.whole()
+	_, isQuoted = value.(quoted)
 	if reflect.ValueOf(value).Kind() == reflect.String && !isQuoted && !safe && !plainWord(word) {
 		return "", false, fmt.Errorf(`is %.100q, which a shell would not take as one plain word: write "$VESPENE_POOL" for the `+
 			`pool's name, else add |quote, or |safe where the shell is to read it`, word)
