@@ -628,7 +628,7 @@ func (l *sharedLock) ping(ctx context.Context) {
 	}
 }
 
-// exec runs a statement on the lock's connection. An error is that the lock was lost.
+// exec runs a statement on the lock's connection. An error is that the lock is lost.
 func (l *sharedLock) exec(ctx context.Context, statement string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

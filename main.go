@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -575,10 +576,14 @@ func (s *scaler) askPlanner(ctx context.Context, r *record, p pool, name string)
 // evaluateShared is evaluate under the lock that hosts share, too.
 func (s *scaler) evaluateShared(ctx context.Context, r *record, p pool, key poolKey, lock *os.File) (held bool, err error) {
 	shared, err := s.database.lockShared(ctx, p.id)
-	if errors.Is(err, errBusy) {
+	switch {
+	case ctx.Err() != nil && err != nil:
+		r.Outcome = interrupted
+		return false, context.Cause(ctx)
+	case errors.Is(err, errBusy):
 		r.Outcome = busy
-	}
-	if err != nil {
+		return false, err
+	case err != nil:
 		return false, err
 	}
 	go func() {
@@ -619,7 +624,7 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 	known.open = nil
 	if shared != nil {
 		known = past{}
-		if known.last, r.now, err = shared.lastAutoscaled(ctx, p.id); err != nil {
+		if known.last, r.now, err = shared.lastAutoscaled(stateCtx, p.id); err != nil {
 			return false, err
 		}
 	}
@@ -634,6 +639,11 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 		r.Outcome = interrupted
 		return false, context.Cause(ctx)
 	}
+	return s.run(ctx, stateCtx, r, p, key, lock, shared)
+}
+
+// run is the rest of an evaluation that is to be: claim – command – outcome. ctx ends the command, and stateCtx nothing.
+func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolKey, lock *os.File, shared *sharedLock) (held bool, err error) {
 	toRun := command{argv: shellCommand(*r.Command), variables: variables(p.name, *r.plan, r.PreviousSize), lock: lock,
 		timeout: s.timeout, output: s.stream, prefix: s.stream.prefix(p.name)}
 	if r.plan.executor != shell {
@@ -643,13 +653,15 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 			return false, &failure{code: exitInvalid, err: fmt.Errorf("executor %s: %w", r.plan.executor, err)}
 		}
 	}
-	started := clock()
+	started := r.now
 	if shared != nil {
-		if r.now, err = s.database.claimShared(ctx, p.id); err != nil {
+		started = clock()
+		if err = shared.exec(stateCtx, "SELECT 1"); err != nil { // lost while a planner was asked, say
 			return false, err
 		}
-	} else {
-		started = r.now
+		if r.now, err = s.database.claimShared(stateCtx, p.id); err != nil {
+			return false, err
+		}
 	}
 	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: started, deadline: started.Add(s.timeout), forced: s.force, plan: *r.plan})
 	if err != nil {
@@ -664,6 +676,11 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 	}
 	err = result.problem(s.timeout)
 	r.setResult(result, err)
+	done := outcome{ended: ended, outcome: r.Outcome, exitCode: result.exitCode, output: result.tail}
+	if err != nil {
+		done.err = err.Error()
+	}
+	stateErr := s.state.complete(stateCtx, id, done)
 	last := ended
 	if err == nil {
 		last = r.now
@@ -680,16 +697,11 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 	}
 	r.setDue(*r.Due, nextDue(last, r.plan.reevaluate))
 	r.now = r.now.Add(ended.Sub(started))
-	done := outcome{ended: ended, outcome: r.Outcome, exitCode: result.exitCode, output: result.tail}
-	if err != nil {
-		done.err = err.Error()
+	if unwritten := cmp.Or(stateErr, sharedErr); unwritten != nil {
+		err = fmt.Errorf("%w; the command had ended: %s", unwritten, strings.TrimSpace(done.outcome+" "+done.err))
 	}
-	if stateErr := s.state.complete(stateCtx, id, done); stateErr != nil {
+	if stateErr != nil {
 		r.Outcome, r.NextDue = failed, nil
-		return result.alive != nil, fmt.Errorf("%w; the command had ended: %s", stateErr, strings.TrimSpace(done.outcome+" "+done.err))
-	}
-	if sharedErr != nil {
-		err = fmt.Errorf("%w; the command had ended: %s", sharedErr, strings.TrimSpace(done.outcome+" "+done.err))
 	}
 	if err == nil {
 		s.log.Info(scaled, "pool", p.name, "size", r.plan.size, "took", result.duration.Round(time.Millisecond))

@@ -261,7 +261,7 @@ func TestThroughPgBouncer(t *testing.T) {
 	for size, tests := range map[string]string{
 		"1": "^(TestTenRuns|TestOneStatementForBoth|TestRealDatabase|TestMisleadingBuilds|TestNotANumberOfWorkers|TestReadOnly|TestStatementTimeout|" +
 			"TestDatabaseErrors|TestSameRecords)$",
-		"6": "^(TestSharedRhythm|TestSharedOutcome|TestSharedHolderKilled|TestSharedLockLost|TestSharedRights|TestSharedDatabaseDies)$",
+		"6": "^(TestSharedRhythm|TestSharedOutcome|TestSharedHolderKilled|TestSharedLockLost|TestSharedLockLostBefore|TestSharedRights|TestSharedDatabaseDies)$",
 	} {
 		t.Run("over "+size, func(t *testing.T) {
 			t.Parallel()

@@ -182,8 +182,7 @@ func TestSharedLockLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitFor(t, func() bool { _, err := os.Stat(begun); return err == nil })
-			c.exec(t, database, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = "+
-				"(SELECT oid FROM pg_database WHERE datname = '"+database+"')")
+			c.endLocks(t, database)
 			code := exitOf(t, cmd.Wait())
 			record := ran{stdout: stdout.String()}.records(t)[0]
 			message, _ := record["error"].(string)
@@ -199,6 +198,38 @@ func TestSharedLockLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSharedLockLostBefore: a lock that is lost before the command has begun, here while the planner is asked, is one with
+// which nothing is run.
+func TestSharedLockLostBefore(t *testing.T) {
+	t.Parallel()
+	directory, state := t.TempDir(), newState(t)
+	c, database, address := sharedPool(t, "touch "+directory+"/ran")
+	c.exec(t, database, "UPDATE worker_pools SET planner = 'p'")
+	cmd, stdout, stderr := program(t, "--shared", "--database", address, "--state", state, "--output", "json",
+		"--planner", "p="+plugin(t, "touch "+directory+`/begun; sleep 2; echo '{"size": 1, "queued_size": 1}'`))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(directory + "/begun"); return err == nil })
+	c.endLocks(t, database)
+	code := exitOf(t, cmd.Wait())
+	if record := (ran{stdout: stdout.String()}).records(t)[0]; code != exitDatabase || record["outcome"] != failed {
+		t.Errorf("exit %d, %v, %s", code, record, stderr)
+	}
+	if _, err := os.Stat(directory + "/ran"); err == nil || len(evaluations(t, state)) > 0 {
+		t.Error("the command ran, or its evaluation was recorded")
+	}
+	if _, last, _ := c.row(t, database); last != nil {
+		t.Errorf("last evaluated %v", last)
+	}
+}
+
+// endLocks cuts off who holds an advisory lock of the database.
+func (c *cluster) endLocks(t testing.TB, database string) {
+	c.exec(t, database, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = "+
+		"(SELECT oid FROM pg_database WHERE datname = '"+database+"')")
 }
 
 // TestSharedRights: without the right to write, exit 69 with the GRANT that is missing, and nothing is run.
