@@ -198,6 +198,9 @@ func parseDatabase(address string) (database, error) {
 	for _, other := range config.Fallbacks {
 		hosts = append(hosts, net.JoinHostPort(other.Host, fmt.Sprint(other.Port)))
 	}
+	if isURL && strings.Contains(strings.Join(hosts, ""), "@") { // after an unencoded @ in a password, its rest
+		return database{}, malformed
+	}
 	name := config.Database
 	if name == "" {
 		name = config.User // PostgreSQL's default

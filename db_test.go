@@ -369,7 +369,7 @@ func TestParseDatabase(t *testing.T) {
 		"sEcret", "sqlite:", "mysql://u:sEcret@h/d", "mysql://u:sEcret@h/d?a=b", "postgres://u:sEcret", "postgres://u:12/sEcret@h/d",
 		"postgres://u:12?sEcret@h/d", "postgres://u:12#sEcret@h/d", "postgres://u:sEc/ret@h/d", "postgres://u:sEcret@h:port/d",
 		"host=h password=sE cret", "hostaddr=sEcret host=h", "postgres://u:sEcret@h/d?sslmode=nope", "postgres://u:sE%zzcret@h/d",
-		"Postgres://u:sEcret@h/d", "password=a sEcretpart=x", "postgres://u@h/d?sEcret=x", "dbname=postgres://u:sEcret@h/d",
+		"Postgres://u:sEcret@h/d", "postgres://sEcret@@h", "postgres://u:p@sEcret@h/d", "password=a sEcretpart=x", "postgres://u@h/d?sEcret=x", "dbname=postgres://u:sEcret@h/d",
 		"host=h dbname='user=u password=sEcret'",
 	} {
 		d, err := parseDatabase(address)
