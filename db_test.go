@@ -410,7 +410,7 @@ func FuzzAddress(f *testing.F) {
 		if !strings.Contains(public, secret) && strings.Contains(d.key, secret) {
 			t.Fatalf("%q: key %q", address, d.key)
 		}
-		if strings.Contains(d.key, secret) && strings.Contains(address, "://") && !strings.Contains(address, "%") && strings.Contains(d.key, "@") {
+		if strings.Contains(d.key, secret) && strings.HasPrefix(address, "postgres") && !strings.Contains(address, "%") && strings.Contains(d.key, "@") {
 			t.Fatalf("%q: key %q", address, d.key)
 		}
 		for name := range d.postgres.RuntimeParams {
