@@ -583,6 +583,8 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 		"tcp_keepalives_interval": 3, "tcp_keepalives_count": 3, "tcp_user_timeout": 14_000} {
 		batch.Queue(fmt.Sprintf("SET LOCAL %s = %d", setting, value))
 	}
+	// PostgreSQL 17 has a limit for whole transactions, too.
+	batch.Queue("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'")
 	batch.Queue("SELECT pg_try_advisory_xact_lock($1, $2)", int32(sharedClass), int32(id)).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&locked)
 	})
@@ -655,17 +657,33 @@ func (l *sharedLock) release(ctx context.Context) error {
 	return err
 }
 
-// claimShared writes that an evaluation of the pool begins now, and returns when that is.
-func (d database) claimShared(ctx context.Context, id int64) (now time.Time, err error) {
-	return d.update(ctx, "UPDATE worker_pools SET last_autoscaled = clock_timestamp() WHERE id = $1 RETURNING last_autoscaled", id)
+// claimShared writes that an evaluation of the pool begins now, and returns when that is: errBusy if it was not last
+// evaluated at last (zero: never), so that of two hosts one claims, whatever has become of the lock.
+func (d database) claimShared(ctx context.Context, id int64, last time.Time) (now time.Time, err error) {
+	return d.update(ctx, `UPDATE worker_pools SET last_autoscaled = clock_timestamp()
+		WHERE id = $1 AND last_autoscaled IS NOT DISTINCT FROM $2::timestamptz RETURNING last_autoscaled`, id, orNull(last))
+}
+
+// unclaimShared takes a claim back, with which nothing was run.
+func (d database) unclaimShared(ctx context.Context, id int64, claimed, last time.Time) error {
+	_, err := d.update(ctx, "UPDATE worker_pools SET last_autoscaled = $3::timestamptz WHERE id = $1 AND last_autoscaled = $2 "+
+		"RETURNING clock_timestamp()", id, claimed, orNull(last))
+	return err
 }
 
 // completeShared writes the exit code of the pool's command. What did not scale ended now, and its interval begins with
-// its end. It returns when the pool was last evaluated.
-func (d database) completeShared(ctx context.Context, id int64, exitCode int, scaled bool) (last time.Time, err error) {
+// its end. It returns when the pool was last evaluated: errBusy if another host has claimed it since.
+func (d database) completeShared(ctx context.Context, id int64, claimed time.Time, exitCode int, scaled bool) (last time.Time, err error) {
 	return d.update(ctx, `UPDATE worker_pools SET autoscaling_status = $2,
-		last_autoscaled = CASE WHEN $3 THEN last_autoscaled ELSE clock_timestamp() END WHERE id = $1 RETURNING last_autoscaled`,
-		id, exitCode, scaled)
+		last_autoscaled = CASE WHEN $3 THEN last_autoscaled ELSE clock_timestamp() END
+		WHERE id = $1 AND last_autoscaled = $4 RETURNING last_autoscaled`, id, exitCode, scaled, claimed)
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // update runs a statement that changes one row and returns a time, in a transaction and on a connection of its own.
@@ -678,7 +696,11 @@ func (d database) update(ctx context.Context, statement string, args ...any) (at
 	batch := begin("READ WRITE")
 	batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
 	batch.Queue("COMMIT")
-	if err := send(ctx, conn, batch); err != nil {
+	switch err := send(ctx, conn, batch); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return at, &failure{code: exitBusy, err: fmt.Errorf("another host has begun an evaluation of this pool (%w)", errBusy),
+			hint: "the next run sees what has become of it"}
+	case err != nil:
 		return at, explainAs("write", d, err)
 	}
 	return at.UTC(), nil

@@ -288,7 +288,7 @@ func (r result) problem(limit time.Duration) error {
 // hidden tells whether a variable is not passed on to the command, whose output is logged.
 func hidden(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
-	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "JOURNAL_STREAM"}, name)
+	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD", "JOURNAL_STREAM"}, name)
 }
 
 // relay copies lines from reader to output, each behind the prefix, until the end or the reader's deadline, and then

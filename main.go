@@ -238,6 +238,7 @@ type scaler struct {
 	log      *slog.Logger
 	stream   *logStream // for the output of commands
 
+	names     []string    // of the pools to serve; none: all that are enabled
 	evaluated atomic.Bool // something was
 
 	mu     sync.Mutex // of what follows
@@ -340,7 +341,7 @@ func programs(c *cli.Context, option, builtIn string) (map[string]string, error)
 		name, program, _ := strings.Cut(value, "=")
 		switch {
 		case name == "" || program == "":
-			return nil, fmt.Errorf("--%s is %q, not NAME=PROGRAM", option, value)
+			return nil, errors.New(withoutAddress(fmt.Sprintf("--%s is %q, not NAME=PROGRAM", option, value)))
 		case name == builtIn:
 			return nil, fmt.Errorf("--%s %s is built in, and cannot be another program: take another name", option, name)
 		case enabled[name] != "":
@@ -354,7 +355,8 @@ func programs(c *cli.Context, option, builtIn string) (map[string]string, error)
 // pools serves the pools, some at the same time, and writes their records in the pools' order. The error is that of the
 // first read.
 func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code int, err error) {
-	pools, err := s.fresh(ctx, queues)
+	s.names = queues
+	pools, err := s.fresh(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -368,6 +370,7 @@ func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code
 		record record
 		err    error
 	}
+	s.names = queues
 	turns, slots := make([]chan turn, len(queues)), make(chan struct{}, s.jobs)
 	for i := range turns {
 		turns[i] = make(chan turn, 1)
@@ -380,7 +383,7 @@ func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code
 			}
 			slots <- struct{}{}
 			go func() {
-				r, err := s.turn(ctx, queues[i:])
+				r, err := s.turn(ctx, name)
 				turns[i] <- turn{r, err}
 				<-slots
 			}()
@@ -402,14 +405,14 @@ func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code
 }
 
 // fresh returns the pools with counts that are fresh: those that were read, unless too long ago.
-func (s *scaler) fresh(ctx context.Context, names []string) (map[string]pool, error) {
+func (s *scaler) fresh(ctx context.Context) (map[string]pool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := clock()
 	if now.Sub(s.read) <= freshFor {
 		return s.counts, nil
 	}
-	pools, err := s.database.readPools(ctx, names, now)
+	pools, err := s.database.readPools(ctx, s.names, now)
 	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", clock().Sub(now), "error", err)
 	if err == nil {
 		s.counts, s.read = pools, now
@@ -417,11 +420,10 @@ func (s *scaler) fresh(ctx context.Context, names []string) (map[string]pool, er
 	return pools, err
 }
 
-// turn gives the first of these pools its turn, and logs what went wrong: the error, which has the exit code.
-func (s *scaler) turn(ctx context.Context, queues []string) (r record, err error) {
-	name := queues[0]
+// turn gives the named pool its turn, and logs what went wrong: the error, which has the exit code.
+func (s *scaler) turn(ctx context.Context, name string) (r record, err error) {
 	r = record{Pool: name, Outcome: failed}
-	pools, err := s.fresh(ctx, queues)
+	pools, err := s.fresh(ctx)
 	p, exists := pools[name]
 	switch {
 	case ctx.Err() != nil:
@@ -639,11 +641,12 @@ func (s *scaler) evaluate(ctx context.Context, r *record, p pool, key poolKey, l
 		r.Outcome = interrupted
 		return false, context.Cause(ctx)
 	}
-	return s.run(ctx, stateCtx, r, p, key, lock, shared)
+	return s.run(ctx, stateCtx, r, p, key, known.last, lock, shared)
 }
 
-// run is the rest of an evaluation that is to be: claim – command – outcome. ctx ends the command, and stateCtx nothing.
-func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolKey, lock *os.File, shared *sharedLock) (held bool, err error) {
+// run is the rest of an evaluation that is to be, of a pool that was last evaluated at last: claim – command – outcome.
+// ctx ends the command, and stateCtx nothing.
+func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolKey, last time.Time, lock *os.File, shared *sharedLock) (held bool, err error) {
 	toRun := command{argv: shellCommand(*r.Command), variables: variables(p.name, *r.plan, r.PreviousSize), lock: lock,
 		timeout: s.timeout, output: s.stream, prefix: s.stream.prefix(p.name)}
 	if r.plan.executor != shell {
@@ -659,12 +662,24 @@ func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolK
 		if err = shared.exec(stateCtx, "SELECT 1"); err != nil { // lost while a planner was asked, say
 			return false, err
 		}
-		if r.now, err = s.database.claimShared(stateCtx, p.id); err != nil {
+		r.now, err = s.database.claimShared(stateCtx, p.id, last)
+		if errors.Is(err, errBusy) {
+			r.Outcome = busy
+		}
+		if err != nil {
 			return false, err
 		}
+		if err = shared.exec(stateCtx, "SELECT 1"); err != nil { // lost while the claim waited, say
+			return false, errors.Join(err, s.database.unclaimShared(stateCtx, p.id, r.now, last))
+		}
 	}
-	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: started, deadline: started.Add(s.timeout), forced: s.force, plan: *r.plan})
+	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: started, deadline: clock().Add(s.timeout), forced: s.force, plan: *r.plan})
 	if err != nil {
+		if shared != nil {
+			if undone := s.database.unclaimShared(stateCtx, p.id, r.now, last); undone != nil {
+				s.log.Error("the claim in PostgreSQL could not be taken back, and the pool waits an interval", "pool", p.name, "error", undone)
+			}
+		}
 		return false, err
 	}
 	s.evaluated.Store(true)
@@ -681,7 +696,7 @@ func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolK
 		done.err = err.Error()
 	}
 	stateErr := s.state.complete(stateCtx, id, done)
-	last := ended
+	last = ended
 	if err == nil {
 		last = r.now
 	}
@@ -691,7 +706,7 @@ func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolK
 		if result.exitCode != nil && (err != nil) == (*result.exitCode != 0) {
 			code = *result.exitCode
 		}
-		if last, sharedErr = s.database.completeShared(stateCtx, p.id, code, err == nil); sharedErr != nil {
+		if last, sharedErr = s.database.completeShared(stateCtx, p.id, r.now, code, err == nil); sharedErr != nil {
 			last = time.Time{}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // plan.go owns the vocabulary (pool, settings, plan) and the arithmetic: the formula, its bounds and when a pool is
@@ -289,8 +290,8 @@ func parseAnswer(printed []byte) (answer, error) {
 				return answer{}, fmt.Errorf("answered with a %s of %.40q, which is not a whole number from 0 to %d", name, value, math.MaxInt64)
 			}
 		case name == "reason":
-			if value[0] != '"' || json.Unmarshal(value, &a.reason) != nil || len(a.reason) > reasonLimit {
-				return answer{}, fmt.Errorf("answered with a reason that is not a text of %d bytes at most", reasonLimit)
+			if value[0] != '"' || json.Unmarshal(value, &a.reason) != nil || utf8.RuneCountInString(a.reason) > reasonLimit {
+				return answer{}, fmt.Errorf("answered with a reason that is not a text of %d characters at most", reasonLimit)
 			}
 			a.reason = strings.Join(strings.Fields(a.reason), " ")
 		default:
@@ -312,7 +313,7 @@ func parseAnswer(printed []byte) (answer, error) {
 	return a, nil
 }
 
-// reasonLimit is how many bytes of a reason are read with ease.
+// reasonLimit is how many characters of a reason are read with ease.
 const reasonLimit = 1000
 
 // hold returns n within minimum … maximum, and the name of the bound that changed it or "".

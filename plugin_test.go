@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // plugin writes a program for sh and returns its path.
@@ -231,7 +232,7 @@ func FuzzAnswer(f *testing.F) {
 		if err == nil && (json.Unmarshal(printed, &object) != nil || len(object) < 2 || len(object) > 3) {
 			t.Fatalf("%q is %+v", printed, a)
 		}
-		if err == nil && (a.size < 0 || a.queuedSize < 0 || strings.ContainsAny(a.reason, "\n\r") || len(a.reason) > reasonLimit) {
+		if err == nil && (a.size < 0 || a.queuedSize < 0 || strings.ContainsAny(a.reason, "\n\r") || utf8.RuneCountInString(a.reason) > reasonLimit) {
 			t.Fatalf("%q is %+v", printed, a)
 		}
 		if err != nil && (a != answer{} || strings.Contains(err.Error(), "\n")) {

@@ -401,6 +401,9 @@ func guard(name string, takes takes) pongo2.FilterFunction {
 		switch {
 		case takes != takesAny && errors.Join(err, paramErr) != nil:
 			return refuse("what |%s is given %w", name, errors.Join(err, paramErr))
+		case name == "add" && isNumeric(in) && isNumeric(param):
+			in, _ = numeric(in)
+			param, _ = numeric(param)
 		case takes == takesText, name == "add" && !(in.IsNumber() && param.IsNumber()):
 			if in = pongo2.AsValue(text); param.IsFloat() || param.IsTime() {
 				param = pongo2.AsValue(parameter)
@@ -458,6 +461,11 @@ func numeric(v *pongo2.Value) (*pongo2.Value, error) {
 		}
 	}
 	return nil, fmt.Errorf("is %.100q, which is no number", text)
+}
+
+func isNumeric(v *pongo2.Value) bool {
+	_, err := numeric(v)
+	return err == nil && !v.IsNil()
 }
 
 // brackets stands for the operator of what must be a number because it stands in brackets that are reckoned with.
@@ -875,7 +883,7 @@ func (c *checker) expression(tokens []*pongo2.Token) error {
 
 // ambiguous refuses what the engine reads in another way than people do: not a > b, and a and b or c.
 func ambiguous(tokens []*pongo2.Token) error {
-	type level struct{ not, and, or bool }
+	type level struct{ not, and, or, reckons, equals bool }
 	levels := []level{{}}
 	for _, t := range tokens[:len(tokens)-1] {
 		l := &levels[len(levels)-1]
@@ -883,18 +891,25 @@ func ambiguous(tokens []*pongo2.Token) error {
 		case isSymbol(t, "("):
 			levels = append(levels, level{})
 		case isSymbol(t, ")") && len(levels) > 1:
+			levels[len(levels)-2].reckons = levels[len(levels)-2].reckons || l.reckons
 			levels = levels[:len(levels)-1]
 		case isKeyword(t, "not") || isSymbol(t, "!"):
 			l.not = true
 		case isKeyword(t, "and") || isSymbol(t, "&&"):
-			l.not, l.and = false, true
+			*l = level{and: true, or: l.or}
 		case isKeyword(t, "or") || isSymbol(t, "||"):
-			l.not, l.or = false, true
+			*l = level{and: l.and, or: true}
 		case l.not && (isKeyword(t, "in") || isSymbol(t, "==", "!=", "<>", "<", ">", "<=", ">=")):
 			return at(t, "would be of what is not, by itself: write not (…)")
+		case isSymbol(t, "+", "-", "*", "/", "^"):
+			l.reckons = true
+		case isSymbol(t, "==", "!=", "<>"):
+			l.equals = true
 		}
 		if l = &levels[len(levels)-1]; l.and && l.or {
 			return at(t, "and beside or goes by neither's rule: put brackets around one")
+		} else if l.reckons && l.equals {
+			return at(t, "3 and 3.0 would not be the same where one is reckoned: write {%% with n=… %%} and compare n")
 		}
 	}
 	return nil

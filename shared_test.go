@@ -226,6 +226,78 @@ func TestSharedLockLostBefore(t *testing.T) {
 	}
 }
 
+// TestSharedClaimIsFenced: a host whose lock is lost while its claim waits runs nothing, and another one once.
+func TestSharedClaimIsFenced(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log")
+	c, database, address := sharedPool(t, "echo >> "+log+"; sleep 2")
+	blocker := c.connect(t, database)
+	defer blocker.Close(context.Background())
+	if _, err := blocker.Exec(t.Context(), "BEGIN; SELECT 1 FROM worker_pools WHERE id = 1 FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	watcher := c.connect(t, "postgres") // within a transaction the activity stays as it was
+	defer watcher.Close(context.Background())
+	waiting := func(n int) {
+		waitFor(t, func() bool {
+			var waits int
+			err := watcher.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'", database).Scan(&waits)
+			return err == nil && waits == n
+		})
+	}
+	hosts := []*exec.Cmd{host(t, address, newState(t)), host(t, address, newState(t))}
+	for i, cmd := range hosts {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waiting(i + 1)
+		if i == 0 {
+			c.endLocks(t, database)
+		}
+	}
+	if _, err := blocker.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	codes := []int{exitOf(t, hosts[0].Wait()), exitOf(t, hosts[1].Wait())}
+	if content, _ := os.ReadFile(log); len(content) > 1 {
+		t.Errorf("%d commands, exit codes %v", len(content), codes)
+	}
+	if codes[0] != exitDatabase {
+		t.Errorf("exit codes %v\n%s\n%s", codes, hosts[0].Stderr, hosts[1].Stderr)
+	}
+	// The claim was taken back, or is the other's: by the next run the pool has been served, and once.
+	if code, record, stderr := runHost(t, address, newState(t)); code != 0 || len(contentOf(t, log)) != 1 {
+		t.Errorf("then: exit %d, %v, %s", code, record, stderr)
+	}
+}
+
+// TestSharedUnclaimed: a host that cannot write its own state takes its claim back, and another serves the pool.
+func TestSharedUnclaimed(t *testing.T) {
+	t.Parallel()
+	c, database, address := sharedPool(t, "true")
+	state := newState(t)
+	if code, _, stderr := runHost(t, address, state); code != 0 {
+		t.Fatal(stderr)
+	}
+	c.exec(t, database, "UPDATE worker_pools SET last_autoscaled = NULL")
+	writer := openSQLiteFile(t, state)
+	defer writer.Close()
+	conn, err := writer.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	if code, record, stderr := runHost(t, address, state); code != exitState || record["outcome"] != failed {
+		t.Errorf("exit %d, %v, %s", code, record, stderr)
+	}
+	conn.Close()
+	if code, record, stderr := runHost(t, address, newState(t)); code != 0 || record["outcome"] != scaled {
+		t.Errorf("another: exit %d, %v, %s", code, record, stderr)
+	}
+}
+
 // endLocks cuts off who holds an advisory lock of the database.
 func (c *cluster) endLocks(t testing.TB, database string) {
 	c.exec(t, database, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = "+
