@@ -170,12 +170,7 @@ func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
 	}{"alone": {"--verbose", 0, scaled}, "shared": {"--shared", exitDatabase, failed}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
-			c, err := newCluster()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.stop()
+			c := ownCluster(t)
 			c.exec(t, "postgres", fileContent(t, "schema.sql"))
 			c.exec(t, "postgres", fmt.Sprintf(`INSERT INTO worker_pools (id, name, executor_command) VALUES
 				(1, 'a', 'kill -QUIT %d; while kill -0 %d 2>/dev/null && ! grep -q ") Z" /proc/%[1]d/stat; do sleep 0.1; done'), (2, 'b', 'true')`,

@@ -269,16 +269,17 @@ func parseAnswer(printed []byte) (answer, error) {
 	} else if err != nil || open != json.Delim('{') {
 		return answer{}, errors.New("answered something else than one JSON object")
 	}
+	noJSON := func(err error) (answer, error) { return answer{}, fmt.Errorf("answered what is no JSON: %w", err) }
 	var a answer
 	sizes, seen := map[string]*int64{"size": &a.size, "queued_size": &a.queuedSize}, map[any]bool{}
 	for decoder.More() {
 		key, err := decoder.Token()
 		if err != nil {
-			return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
+			return noJSON(err)
 		}
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
-			return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
+			return noJSON(err)
 		}
 		name, _ := key.(string)
 		size, isSize := sizes[name]
@@ -300,7 +301,7 @@ func parseAnswer(printed []byte) (answer, error) {
 		seen[key] = true
 	}
 	if _, err := decoder.Token(); err != nil {
-		return answer{}, fmt.Errorf("answered what is no JSON: %w", err)
+		return noJSON(err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return answer{}, errors.New("answered with more than one JSON object")

@@ -127,6 +127,18 @@ func newCluster(listen ...string) (*cluster, error) {
 	}
 }
 
+// ownCluster is a cluster for a test alone, which may do to it what others would not survive.
+func ownCluster(t testing.TB, listen ...string) *cluster {
+	t.Helper()
+	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
+	c, err := newCluster(listen...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.stop)
+	return c
+}
+
 // throughBouncer tells whether this is the process in which TestThroughPgBouncer has the tests run.
 func throughBouncer() bool { return os.Getenv("TEST_THROUGH") == "pgbouncer" }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -868,7 +867,7 @@ func (c *checker) expression(tokens []*pongo2.Token) error {
 			return at(t, "a filter follows a name, not a bracket: write {%% with n=… %%}{{ n|filter }}{%% endwith %%}")
 		case isSymbol(t, "("):
 			end := closing(tokens, i)
-			if arithmetic := "+-*/%^"; strings.Contains(arithmetic, cmp.Or(operator, "?")) || strings.Contains(arithmetic, cmp.Or(binary(tokens[min(end+1, last)]), "?")) {
+			if reckons(operator) || reckons(binary(tokens[min(end+1, last)])) {
 				inBrackets = max(inBrackets, end)
 			}
 			operator = ""
@@ -945,6 +944,11 @@ func binary(t *pongo2.Token) string {
 		return t.Val
 	}
 	return ""
+}
+
+// reckons tells whether a binary operator makes a number of numbers.
+func reckons(operator string) bool {
+	return operator != "" && strings.Contains("+-*/%^", operator)
 }
 
 // operand checks a name or literal with its filters, and returns of how many tokens it is. A name need not exist where

@@ -325,12 +325,7 @@ func TestStatePath(t *testing.T) {
 // TestDatabaseGone: exit 69 within its limits, whatever is wrong, and the password in no output.
 func TestDatabaseGone(t *testing.T) {
 	t.Parallel()
-	c, err := newCluster()
-	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.stop()
+	c := ownCluster(t)
 	c.exec(t, "postgres", fileContent(t, "vespene.sql"))
 	state := newState(t)
 	run := func(user string) ran {

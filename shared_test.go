@@ -329,12 +329,7 @@ func TestSharedRights(t *testing.T) {
 // could be written is an error.
 func TestSharedDatabaseDies(t *testing.T) {
 	t.Parallel()
-	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
-	c, err := newCluster()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.stop()
+	c := ownCluster(t)
 	begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
 	c.exec(t, "postgres", fileContent(t, "schema.sql"))
 	c.exec(t, "postgres", "INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', 'echo > "+begun+"; sleep 3')")
@@ -380,11 +375,7 @@ func TestSharedNetworkVanishes(t *testing.T) {
 	ip("-n", namespace, "address", "add", "198.51.100.2/30", "dev", there)
 	ip("-n", namespace, "link", "set", there, "up")
 
-	c, err := newCluster("198.51.100.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.stop()
+	c := ownCluster(t, "198.51.100.1")
 	directory := t.TempDir()
 	c.exec(t, "postgres", fileContent(t, "schema.sql"))
 	c.exec(t, "postgres", "INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', 'cd "+directory+
