@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -82,8 +83,19 @@ var requiredColumns = []string{"id", "name", "variables", "autoscaling_enabled",
 	"executor_command", "maximum", "minimum", "multiplier", "planner", "queued_weight", "reevaluate_minutes",
 	"running_weight"}
 
+// What the owner of the tables has to do, for a role whose name follows, and so that few builds are read.
+const (
+	asOwner     = "as the owner of the tables: "
+	grantSelect = "GRANT SELECT ON worker_pools, builds, projects TO "
+	grantShared = "GRANT UPDATE (last_autoscaled, autoscaling_status) ON worker_pools TO "
+	createIndex = "CREATE INDEX CONCURRENTLY builds_active_idx ON builds (worker_pool_id, status) WHERE status IN ('QUEUED', 'RUNNING')"
+)
+
 // errNotVespene is what a missing table or column comes down to.
 var errNotVespene = errors.New("not a Vespene database, or one older than autoscaling")
+
+// errNoDatabase is that nothing says where the database is.
+var errNoDatabase = errors.New("no database is given")
 
 // database is an address, parsed.
 type database struct {
@@ -122,7 +134,7 @@ func findDatabase(given string) (database, error) {
 	if os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") != "" {
 		return parseDatabase("")
 	}
-	return database{}, &failure{code: exitUsage, err: errors.New("no database is given"),
+	return database{}, &failure{code: exitUsage, err: errNoDatabase,
 		hint: "put postgres://USER:PASSWORD@HOST/NAME into " + credentialFile + ", give it with --database, or set PGHOST"}
 }
 
@@ -152,7 +164,8 @@ func parseDatabase(address string) (database, error) {
 	if err != nil {
 		var file *os.PathError // of a certificate, key or service file: a path, and no secret
 		if errors.As(err, &file) {
-			return database{}, &failure{code: exitUsage, err: fmt.Errorf("the database address names a file: %w", file)}
+			return database{}, &failure{code: exitUsage, err: fmt.Errorf("the database address names a file: %w", file),
+				hint: "make that file readable for this user, or take it out of the address"}
 		}
 		return database{}, malformed
 	}
@@ -213,10 +226,29 @@ func parseDatabase(address string) (database, error) {
 	return database{key: key, postgres: config}, nil
 }
 
-// readPools reads the named pools, or with no names every pool with autoscaling enabled, into a map by name; now is what
-// the age of builds is reckoned from. Named pools that do not exist are not in the result.
-func (d database) readPools(ctx context.Context, names []string, now time.Time) (map[string]pool, error) {
+// rows are what a query gave.
+type rows struct {
+	columns []string
+	values  [][]any       // of plainValue's types
+	clock   time.Duration // how much the database's clock is ahead of ours
+}
+
+// read runs a query, which changes nothing.
+func (d database) read(ctx context.Context, query string, args ...any) (rows, error) {
+	if d.postgres != nil {
+		return d.readPostgres(ctx, query, args)
+	}
+	return d.readSQLite(ctx, query, args)
+}
+
+// readPools reads the named pools, or with no names every pool with autoscaling enabled or, if all is set, really every
+// pool, into a map by name; now is what the age of builds is reckoned from. Named pools that do not exist are not in the
+// result.
+func (d database) readPools(ctx context.Context, names []string, all bool, now time.Time) (map[string]pool, error) {
 	choice := "p.autoscaling_enabled"
+	if all {
+		choice = "true"
+	}
 	args := []any{float64(now.UnixMilli()) / 1000}
 	if len(names) > 0 {
 		places := make([]string, len(names))
@@ -226,33 +258,35 @@ func (d database) readPools(ctx context.Context, names []string, now time.Time) 
 		}
 		choice = "p.name IN (" + strings.Join(places, ", ") + ")"
 	}
-	query := fmt.Sprintf(poolsQuery, choice)
-
-	read := d.readSQLite
-	if d.postgres != nil {
-		read = d.readPostgres
-	}
 	ours := time.Until(now) // how much now is ahead of this machine's clock
-	columns, rows, its, err := read(ctx, query, args)
+	answer, err := d.read(ctx, fmt.Sprintf(poolsQuery, choice), args...)
 	if err != nil {
 		return nil, explain(d, err)
 	}
-	columns = columns[:len(columns)-countColumns]
+	columns := answer.columns[:len(answer.columns)-countColumns]
 	for _, column := range requiredColumns {
 		if !slices.Contains(columns, column) {
 			return nil, explain(d, fmt.Errorf("%w: no column worker_pools.%s", errNotVespene, column))
 		}
 	}
-	pools := make(map[string]pool, len(rows))
-	for _, row := range rows {
+	pools := make(map[string]pool, len(answer.values))
+	for _, row := range answer.values {
 		p, err := newPool(columns, row)
 		if err != nil {
 			return nil, explain(d, err)
 		}
-		p.clock = its - ours
+		p.clock = answer.clock - ours
 		pools[p.name] = p
 	}
 	return pools, nil
+}
+
+// role is the role's name as a statement has it.
+func (d database) role() string {
+	if name := d.postgres.User; !regexp.MustCompile(`^[a-z_][a-z0-9_]*$`).MatchString(name) {
+		return pgx.Identifier{name}.Sanitize()
+	}
+	return d.postgres.User
 }
 
 // connect connects to PostgreSQL within connectLimit.
@@ -285,11 +319,11 @@ func send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
 	return causeOf(ctx, conn.SendBatch(ctx, batch).Close())
 }
 
-// readPostgres runs the query in a read-only transaction of its own. clock is how much PostgreSQL's clock is ahead of ours.
-func (d database) readPostgres(ctx context.Context, query string, args []any) (columns []string, rows [][]any, clock time.Duration, err error) {
+// readPostgres runs the query in a read-only transaction of its own.
+func (d database) readPostgres(ctx context.Context, query string, args []any) (result rows, err error) {
 	conn, err := d.connect(ctx)
 	if err != nil {
-		return nil, nil, 0, err
+		return rows{}, err
 	}
 	defer closeConn(ctx, conn)
 
@@ -297,7 +331,7 @@ func (d database) readPostgres(ctx context.Context, query string, args []any) (c
 	batch.Queue("SELECT clock_timestamp()").QueryRow(func(row pgx.Row) error {
 		var now time.Time
 		err := row.Scan(&now)
-		clock = time.Until(now)
+		result.clock = time.Until(now)
 		return err
 	})
 	batch.Queue(query, args...).Query(func(answer pgx.Rows) error {
@@ -305,7 +339,7 @@ func (d database) readPostgres(ctx context.Context, query string, args []any) (c
 			return err
 		}
 		for _, field := range answer.FieldDescriptions() {
-			columns = append(columns, field.Name)
+			result.columns = append(result.columns, field.Name)
 		}
 		for answer.Next() {
 			row, err := answer.Values()
@@ -314,30 +348,30 @@ func (d database) readPostgres(ctx context.Context, query string, args []any) (c
 			}
 			for i := range row {
 				if row[i], err = plainValue("", row[i]); err != nil {
-					return fmt.Errorf("column %s: %w", columns[i], err)
+					return fmt.Errorf("column %s: %w", result.columns[i], err)
 				}
 			}
-			rows = append(rows, row)
+			result.values = append(result.values, row)
 		}
 		return answer.Err()
 	})
 	batch.Queue("COMMIT")
-	return columns, rows, clock, send(ctx, conn, batch)
+	return result, send(ctx, conn, batch)
 }
 
 // readSQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory.
-func (d database) readSQLite(ctx context.Context, query string, args []any) (columns []string, rows [][]any, _ time.Duration, err error) {
+func (d database) readSQLite(ctx context.Context, query string, args []any) (result rows, err error) {
 	var script []byte
 	if info, err := os.Stat(d.file); err != nil {
-		return nil, nil, 0, err // SQLite would not say that the file is missing
+		return rows{}, err // SQLite would not say that the file is missing
 	} else if err := regular(info); err != nil { // a pipe might be waited for without end
-		return nil, nil, 0, err
+		return rows{}, err
 	}
 	file, mode := d.file, "ro"
 	if isWAL(file) { // whose readers write, too
 		copied, remove, err := copySQLite(file)
 		if err != nil {
-			return nil, nil, 0, err
+			return rows{}, err
 		}
 		defer remove()
 		file, mode = copied, "rw"
@@ -345,20 +379,20 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 	dsn := (&url.URL{Scheme: "file", Path: file}).String() + "?_busy_timeout=5000&_error_rc=1&mode=" + mode
 	if strings.HasSuffix(d.file, ".sql") {
 		if script, err = os.ReadFile(d.file); err != nil {
-			return nil, nil, 0, err
+			return rows{}, err
 		}
 		dsn = "file::memory:?_error_rc=1"
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
-		return nil, nil, 0, err
+		return rows{}, err
 	}
 	defer db.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
 	defer cancel()
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return nil, nil, 0, causeOf(ctx, err)
+		return rows{}, causeOf(ctx, err)
 	}
 	defer conn.Close()
 
@@ -366,23 +400,23 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 		// A script is read, it does not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches.
 		const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
 		if _, err := sqlite.Limit(conn, limitAttached, 0); err != nil {
-			return nil, nil, 0, err
+			return rows{}, err
 		}
 		if _, err := conn.ExecContext(ctx, string(script)); err != nil {
-			return nil, nil, 0, causeOf(ctx, err)
+			return rows{}, causeOf(ctx, err)
 		}
 	}
 	answer, err := conn.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, nil, 0, causeOf(ctx, err)
+		return rows{}, causeOf(ctx, err)
 	}
 	defer answer.Close()
 	types, err := answer.ColumnTypes()
 	if err != nil {
-		return nil, nil, 0, err
+		return rows{}, err
 	}
 	for _, t := range types {
-		columns = append(columns, t.Name())
+		result.columns = append(result.columns, t.Name())
 	}
 	for answer.Next() {
 		row, into := make([]any, len(types)), make([]any, len(types))
@@ -390,16 +424,16 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (col
 			into[i] = &row[i]
 		}
 		if err := answer.Scan(into...); err != nil {
-			return nil, nil, 0, err
+			return rows{}, err
 		}
 		for i := range row {
 			if row[i], err = plainValue(types[i].DatabaseTypeName(), row[i]); err != nil {
-				return nil, nil, 0, fmt.Errorf("column %s: %w", columns[i], err)
+				return rows{}, fmt.Errorf("column %s: %w", result.columns[i], err)
 			}
 		}
-		rows = append(rows, row)
+		result.values = append(result.values, row)
 	}
-	return columns, rows, 0, causeOf(ctx, answer.Err())
+	return result, causeOf(ctx, answer.Err())
 }
 
 // isWAL tells whether a SQLite file says that it is written to by way of a write-ahead log.
@@ -524,13 +558,12 @@ func explainAs(doing string, d database, err error) error {
 		case "3D000":
 			hint = "check the name at the end of the database address"
 		case "42501":
-			hint = "as the owner of the tables: GRANT SELECT ON worker_pools, builds, projects TO " + d.postgres.User
+			hint = asOwner + grantSelect + d.role()
 			if doing == "write" {
-				hint = "as the owner of the tables: GRANT UPDATE (last_autoscaled, autoscaling_status) ON worker_pools TO " + d.postgres.User
+				hint = asOwner + grantShared + d.role()
 			}
 		case "57014":
-			hint = "without an index every build is read: CREATE INDEX CONCURRENTLY builds_active_idx ON builds " +
-				"(worker_pool_id, status) WHERE status IN ('QUEUED', 'RUNNING')"
+			hint = "without an index every build is read: " + createIndex
 		}
 	case strings.Contains(what, "no such table") || strings.Contains(what, "no such column"): // SQLite has one code for all
 		what = fmt.Sprintf("%v: %s", errNotVespene, what)
@@ -544,8 +577,16 @@ func explainAs(doing string, d database, err error) error {
 	case errors.Is(err, errNoAnswer):
 		hint = "check that the database is not overloaded or locked, and that the network lets its answers through"
 	}
+	if hint == "" && d.postgres != nil {
+		hint = "PostgreSQL's log says more"
+	} else if hint == "" {
+		hint = "see that the file is whole: a SQLite database with Vespene's tables, or a script that makes one"
+	}
 	if strings.Contains(what, errNotVespene.Error()) {
 		hint = "check the name of the database; the columns come with Vespene's own migrations (manage.py migrate)"
+		if d.postgres != nil {
+			hint += "; in a schema of its own, the role needs USAGE on it and a search_path with it"
+		}
 	}
 	return &failure{code: exitDatabase, hint: hint, err: fmt.Errorf("%s %s: %s", doing, d.key, what)}
 }
@@ -567,6 +608,7 @@ type sharedLock struct {
 	stop     chan struct{} // closed to end the pinging
 	ended    chan struct{} // closed when the pinging has ended: by stop, or because
 	lost     error         // the lock was lost; to be read when ended is closed
+	status   *int32        // autoscaling_status, when lastAutoscaled read it
 }
 
 // lockShared takes the lock of the pool with that id: an error that is errBusy where another host holds it.
@@ -606,8 +648,8 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 func (l *sharedLock) lastAutoscaled(ctx context.Context, id int64) (last, now time.Time, err error) {
 	var known *time.Time
 	batch := &pgx.Batch{}
-	batch.Queue("SELECT last_autoscaled, clock_timestamp() FROM worker_pools WHERE id = $1", id).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&known, &now)
+	batch.Queue("SELECT last_autoscaled, autoscaling_status, clock_timestamp() FROM worker_pools WHERE id = $1", id).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&known, &l.status, &now)
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -658,16 +700,17 @@ func (l *sharedLock) release(ctx context.Context) error {
 }
 
 // claimShared writes that an evaluation of the pool begins now, and returns when that is: errBusy if it was not last
-// evaluated at last (zero: never), so that of two hosts one claims, whatever has become of the lock.
+// evaluated at last (zero: never), so that of two hosts one claims, whatever has become of the lock. Until its end there is
+// no status, since that of the evaluation before would be taken for its own.
 func (d database) claimShared(ctx context.Context, id int64, last time.Time) (now time.Time, err error) {
-	return d.update(ctx, `UPDATE worker_pools SET last_autoscaled = clock_timestamp()
+	return d.update(ctx, `UPDATE worker_pools SET last_autoscaled = clock_timestamp(), autoscaling_status = NULL
 		WHERE id = $1 AND last_autoscaled IS NOT DISTINCT FROM $2::timestamptz RETURNING last_autoscaled`, id, orNull(last))
 }
 
-// unclaimShared takes a claim back, with which nothing was run.
-func (d database) unclaimShared(ctx context.Context, id int64, claimed, last time.Time) error {
-	_, err := d.update(ctx, "UPDATE worker_pools SET last_autoscaled = $3::timestamptz WHERE id = $1 AND last_autoscaled = $2 "+
-		"RETURNING clock_timestamp()", id, claimed, orNull(last))
+// unclaimShared takes a claim back, with which nothing was run: the pool was last evaluated at last, with that status.
+func (d database) unclaimShared(ctx context.Context, id int64, claimed, last time.Time, status *int32) error {
+	_, err := d.update(ctx, "UPDATE worker_pools SET last_autoscaled = $3::timestamptz, autoscaling_status = $4::integer "+
+		"WHERE id = $1 AND last_autoscaled = $2 RETURNING clock_timestamp()", id, claimed, orNull(last), status)
 	return err
 }
 

@@ -23,7 +23,7 @@ func read(t testing.TB, address string, names ...string) map[string]pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pools, err := d.readPools(context.Background(), names, time.Now())
+	pools, err := d.readPools(context.Background(), names, false, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func readError(t testing.TB, address string) *failure {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pools, err := d.readPools(context.Background(), nil, time.Now())
+	pools, err := d.readPools(context.Background(), nil, false, time.Now())
 	var f *failure
 	if !errors.As(err, &f) || f.code != exitDatabase || len(pools) != 0 {
 		t.Fatalf("%s: %d pools and error %v, want one that leads to exit %d", d.key, len(pools), err, exitDatabase)
@@ -136,7 +136,7 @@ func TestMisleadingBuilds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pools, err := d.readPools(context.Background(), []string{"web", "idle"}, now)
+		pools, err := d.readPools(context.Background(), []string{"web", "idle"}, false, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,9 +157,9 @@ func TestMisleadingBuilds(t *testing.T) {
 			}
 		}
 		for i, want := range []string{
-			"3 builds (the oldest for 3h0m0s) RUNNING for longer than their project's timeout",
-			"3 builds (the oldest for 26h0m0s) QUEUED for longer than auto_abort_minutes or without a queued_time",
-			"2 builds (the oldest for 26h0m0s) QUEUED without a project",
+			"3 builds (the oldest for 3h) RUNNING for longer than their project's timeout",
+			"3 builds (the oldest for 26h) QUEUED for longer than auto_abort_minutes or without a queued_time",
+			"2 builds (the oldest for 26h) QUEUED without a project",
 		} {
 			if warnings := misled(web); len(warnings) != 3 || !strings.Contains(warnings[i], want) {
 				t.Errorf("warnings %q, want %q", warnings, want)
@@ -220,9 +220,9 @@ func TestDatabaseErrors(t *testing.T) {
 		{"sqlite:" + filepath.Join(t.TempDir(), "nope.sql"), "no such file", "name a SQLite database"},
 		{"sqlite:" + t.TempDir(), "is a directory", "name a SQLite database"},
 		{"sqlite:" + fifo, "is no regular file", "name a SQLite database"},
-		{"sqlite:" + text, "not a database", ""},
+		{"sqlite:" + text, "not a database", "see that the file is whole"},
 		{"sqlite:" + sqliteFile(t, "CREATE TABLE x (y)"), "not a Vespene database", "check the name"},
-		{"sqlite:" + attaching, "too many attached databases", ""},
+		{"sqlite:" + attaching, "too many attached databases", "see that the file is whole"},
 	} {
 		t.Run(test.want, func(t *testing.T) {
 			t.Parallel()
@@ -251,7 +251,7 @@ func TestDatabaseClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ahead := range []time.Duration{0, 2 * time.Minute, -2 * time.Minute} {
-		pools, err := d.readPools(context.Background(), nil, time.Now().Add(ahead))
+		pools, err := d.readPools(context.Background(), nil, false, time.Now().Add(ahead))
 		if got := pools["linux"].clock + ahead; err != nil || got > time.Second || got < -time.Second {
 			t.Errorf("%v: %v, %v", ahead, pools["linux"].clock, err)
 		}

@@ -276,6 +276,7 @@ func (r result) problem(limit time.Duration) error {
 		return r.ended
 	case r.err != nil:
 		f.err = fmt.Errorf("the command did not start: %w", r.err)
+		f.hint = "see that the program can be executed (a script begins with #!), and that this user may have more processes (ulimit -u)"
 	case *r.exitCode != 0:
 		f.err = fmt.Errorf("the command ended with exit status %d%s", *r.exitCode, said)
 		f.hint = "its output is in the log"

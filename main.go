@@ -97,16 +97,30 @@ func signalContext() context.Context {
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	log, out := newLogStream(stderr, os.Getenv("JOURNAL_STREAM")), &results{w: stdout}
+	log, out := newLogStream(stderr, os.Getenv("JOURNAL_STREAM")), newResults(stdout, os.Getenv)
 	code := exitOK
-	app := newApp(out, func(c *cli.Context) (err error) {
-		out.json = c.String("output") == "json"
-		code, err = scale(ctx, c, out, log)
-		return err
+	app := newApp(out, func(do job) cli.ActionFunc {
+		return func(c *cli.Context) error {
+			out.json = c.String("output") == "json"
+			s, err := newScaler(c, log)
+			if err != nil {
+				return err
+			}
+			if c.Bool("version") {
+				fmt.Fprintln(out, "vespene-autoscale version", version())
+				return nil
+			}
+			defer s.close()
+			if code, err = do(ctx, s, c, out); ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
 	})
 	err := app.RunContext(ctx, args)
 	if err == nil && out.err != nil {
-		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err)}
+		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err),
+			hint: "see where standard output goes, and make room there"}
 	}
 	if err == nil {
 		return code
@@ -143,53 +157,123 @@ func worse(a, b int) int {
 	return a
 }
 
-// newApp is the command line.
-func newApp(stdout io.Writer, action cli.ActionFunc) *cli.App {
+// job is what a command line asks for: the main job, or a command. Its error is what kept it from being done, or the
+// signal that ended it.
+type job func(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error)
+
+// newApp is the command line; action makes of each job what is done for it.
+func newApp(stdout io.Writer, action func(job) cli.ActionFunc) *cli.App {
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help", DisableDefaultText: true}
 	queues := &list{}
 	var codes strings.Builder
 	for _, c := range exitCodes {
 		fmt.Fprintf(&codes, "\n%5d  %s", c.code, c.meaning)
 	}
+	options := []cli.Flag{
+		&cli.GenericFlag{Name: "queue", Value: queues, Usage: "the worker pool `NAME`; repeatable, in this order " +
+			"(default: every pool with autoscaling enabled) [$VESPENE_AUTOSCALE_QUEUE, comma separated]"},
+		&cli.GenericFlag{Name: "q", Value: queues, Usage: "is --queue `NAME`"}, // as an alias, it could not stand beside it
+		&cli.StringFlag{Name: "database", EnvVars: []string{"VESPENE_AUTOSCALE_DATABASE"}, Usage: "Vespene's database as `URL`: " +
+			"postgres://…, key=value …, or sqlite:FILE (default: what " + credentialFile + " says, else the PG* variables)"},
+		&cli.StringFlag{Name: "state", TakesFile: true, EnvVars: []string{"VESPENE_AUTOSCALE_STATE"}, Usage: "keep what was done when in `FILE` " +
+			"(default: state.db in $STATE_DIRECTORY, /var/lib/vespene-autoscale or ~/.local/state/vespene-autoscale)"},
+		&cli.BoolFlag{Name: "force", Usage: "evaluate now, due or not", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "dry-run", Usage: "print the size and the command; run and write nothing", DisableDefaultText: true},
+		&cli.DurationFlag{Name: "timeout", EnvVars: []string{"VESPENE_AUTOSCALE_TIMEOUT"}, Value: 30 * time.Minute, DefaultText: "30m",
+			Usage: "end a command after `DURATION`"},
+		&cli.GenericFlag{Name: "planner", Value: &list{}, Usage: "enable the planner program `NAME=PROGRAM`, which a pool's planner names; " +
+			"repeatable [$VESPENE_AUTOSCALE_PLANNER, comma separated]"},
+		&cli.GenericFlag{Name: "executor", Value: &list{}, Usage: "enable the executor program `NAME=PROGRAM`, which a pool's executor names; " +
+			"repeatable [$VESPENE_AUTOSCALE_EXECUTOR, comma separated]"},
+		&cli.IntFlag{Name: "jobs", EnvVars: []string{"VESPENE_AUTOSCALE_JOBS"}, Value: 1, Usage: "run the commands of `N` pools at the same time"},
+		&cli.BoolFlag{Name: "shared", EnvVars: []string{"VESPENE_AUTOSCALE_SHARED"}, DisableDefaultText: true,
+			Usage: "several hosts serve these pools: keep lock and timer in PostgreSQL"},
+		&cli.StringFlag{Name: "metrics-file", TakesFile: true, EnvVars: []string{"VESPENE_AUTOSCALE_METRICS_FILE"},
+			Usage: "write Prometheus metrics to `FILE`, for node_exporter's textfile collector"},
+		&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORMAT`: text, or json, one object a line"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log more", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
+	}
+	onUsageError := func(_ *cli.Context, err error, _ bool) error { return usageError(err) }
+	command := func(name, usage, description string, do job, own ...cli.Flag) *cli.Command {
+		return &cli.Command{Name: name, Usage: usage, UsageText: "vespene-autoscale " + name + " [options]", Description: description,
+			HideHelpCommand: true, OnUsageError: onUsageError, Before: inherit, Action: action(do), Flags: own}
+	}
 	return &cli.App{
 		Name:      "vespene-autoscale",
 		Usage:     "size the worker pools of a Vespene CI server once",
-		UsageText: "vespene-autoscale [options]",
+		UsageText: "vespene-autoscale [options]\nvespene-autoscale status|history|check [options]",
 		Description: "Reads the pools and their builds from Vespene's database and, for each pool that is due, runs the\n" +
 			"pool's command once with the number of workers it should have. How often it runs is the timer's.\n\n" +
 			"Exit codes, of several the first:\n128+n  ended by signal n" + codes.String(),
-		HideVersion:               true, // scale prints it, when the arguments are right
+		HideVersion:               true, // run prints it, when the arguments are right
 		Writer:                    stdout,
 		ErrWriter:                 io.Discard, // run prints errors, once
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // a pool's name may hold a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
-		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usageError(err) },
-		Action:                    action,
-		Flags: []cli.Flag{
-			&cli.GenericFlag{Name: "queue", Value: queues, Usage: "size the worker pool `NAME`; repeatable, in this order " +
-				"(default: every pool with autoscaling enabled) [$VESPENE_AUTOSCALE_QUEUE, comma separated]"},
-			&cli.GenericFlag{Name: "q", Value: queues, Usage: "is --queue `NAME`"}, // as an alias, it could not stand beside it
-			&cli.StringFlag{Name: "database", EnvVars: []string{"VESPENE_AUTOSCALE_DATABASE"}, Usage: "Vespene's database as `URL`: " +
-				"postgres://…, key=value …, or sqlite:FILE (default: what " + credentialFile + " says, else the PG* variables)"},
-			&cli.StringFlag{Name: "state", EnvVars: []string{"VESPENE_AUTOSCALE_STATE"}, Usage: "keep what was done when in `FILE` " +
-				"(default: state.db in $STATE_DIRECTORY, /var/lib/vespene-autoscale or ~/.local/state/vespene-autoscale)"},
-			&cli.BoolFlag{Name: "force", Usage: "evaluate now, due or not", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "dry-run", Usage: "print the size and the command; run and write nothing", DisableDefaultText: true},
-			&cli.DurationFlag{Name: "timeout", EnvVars: []string{"VESPENE_AUTOSCALE_TIMEOUT"}, Value: 30 * time.Minute,
-				Usage: "end a command after `DURATION`"},
-			&cli.GenericFlag{Name: "planner", Value: &list{}, Usage: "enable the planner program `NAME=PROGRAM`, which a pool's planner names; " +
-				"repeatable [$VESPENE_AUTOSCALE_PLANNER, comma separated]"},
-			&cli.GenericFlag{Name: "executor", Value: &list{}, Usage: "enable the executor program `NAME=PROGRAM`, which a pool's executor names; " +
-				"repeatable [$VESPENE_AUTOSCALE_EXECUTOR, comma separated]"},
-			&cli.IntFlag{Name: "jobs", EnvVars: []string{"VESPENE_AUTOSCALE_JOBS"}, Value: 1, Usage: "run the commands of `N` pools at the same time"},
-			&cli.BoolFlag{Name: "shared", EnvVars: []string{"VESPENE_AUTOSCALE_SHARED"}, DisableDefaultText: true,
-				Usage: "several hosts serve these pools: keep lock and timer in PostgreSQL"},
-			&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORMAT`: text, or json, one object a line"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log more", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
+		OnUsageError:              onUsageError,
+		Action:                    action(scale),
+		Flags:                     options,
+		Commands: []*cli.Command{
+			command("status", "show how the pools stand",
+				"One line a pool, without --queue also of those without autoscaling: its builds, the size it was last scaled to and\n"+
+					"the one it should have now, its last evaluation, when it is due next, and the settings that are not Vespene's\n"+
+					"defaults. Nothing is written, and no planner program asked.",
+				status, ofCommand(options, "queue", "q", "database", "state", "planner", "executor", "shared", "output")...),
+			command("history", "show past evaluations, and charts of builds and sizes",
+				"What this host's state file has of them, the newest last. Vespene's database is not connected to.",
+				history, append(ofCommand(options, "queue", "q", "database", "state", "output"), &cli.DurationFlag{
+					Name: "since", Value: 24 * time.Hour, DefaultText: "24h", Usage: "show the evaluations of the last `DURATION`"})...),
+			command("check", "look for what is wrong before it goes wrong",
+				"One line a finding: ok, warning or error, and the cure. Nothing is written or run, but planner programs are asked.\n"+
+					"It ends with 0, or with 78 if there are errors. Run it as the user of the service:\n"+
+					"sudo -u vespene-autoscale vespene-autoscale check",
+				check, ofCommand(options, "queue", "q", "database", "state", "planner", "executor", "shared", "output")...),
 		},
 	}
+}
+
+// ofCommand returns the named options for a command. They leave the environment to those they are made of (inherit).
+func ofCommand(options []cli.Flag, names ...string) (own []cli.Flag) {
+	for _, option := range options {
+		if !slices.Contains(names, option.Names()[0]) {
+			continue
+		}
+		switch o := option.(type) {
+		case *cli.StringFlag:
+			its := *o
+			its.EnvVars, its.Usage = nil, its.Usage+inEnvironment(o.EnvVars)
+			option = &its
+		case *cli.BoolFlag:
+			its := *o
+			its.EnvVars, its.Usage = nil, its.Usage+inEnvironment(o.EnvVars)
+			option = &its
+		}
+		own = append(own, option) // others have their value in common
+	}
+	return own
+}
+
+func inEnvironment(variables []string) string {
+	if len(variables) == 0 {
+		return ""
+	}
+	return " [$" + variables[0] + "]"
+}
+
+// inherit gives the options of a command that are not set there the values of those before it and of the environment.
+func inherit(c *cli.Context) error {
+	for _, option := range c.Command.Flags {
+		name := option.Names()[0]
+		_, common := option.(*cli.GenericFlag)
+		if outer := c.Lineage()[1]; !common && !c.IsSet(name) && outer.IsSet(name) {
+			if err := c.Set(name, fmt.Sprint(outer.Value(name))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // list is the value of an option that may be given more than once.
@@ -210,6 +294,8 @@ func usageError(err error) error {
 			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) or crontab's"
 		}
 	} else if strings.Contains(text, "timeout") {
+		hint = durationHint
+	} else if strings.Contains(text, "since") {
 		hint = durationHint
 	} else if strings.Contains(text, "jobs") {
 		hint = jobsHint
@@ -233,6 +319,7 @@ type scaler struct {
 	force    bool
 	dryRun   bool
 	shared   bool // the database has the locks and decides what is due
+	all      bool // with no names: pools without autoscaling, too
 	jobs     int  // pools at the same time
 	timeout  time.Duration
 	log      *slog.Logger
@@ -246,27 +333,81 @@ type scaler struct {
 	read   time.Time // when they were
 }
 
-// scale does the main job. Its error is what kept it from serving the pools, or the signal that ended it.
-func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream) (code int, err error) {
-	queues, enabled, err := checkOptions(c)
-	if err != nil {
-		return 0, err
+// newScaler is what the command line asks for, or what is wrong with its options. Nothing is opened yet.
+func newScaler(c *cli.Context, stream *logStream) (*scaler, error) {
+	f := &failure{code: exitUsage, hint: "see vespene-autoscale --help"}
+	for _, name := range []string{"database", "state"} {
+		_, byVariable := os.LookupEnv("VESPENE_AUTOSCALE_" + strings.ToUpper(name))
+		if c.IsSet(name) && c.String(name) == "" && !byVariable { // there, empty is unset
+			f.err = fmt.Errorf("--%s is empty", name)
+		}
 	}
-	if c.Bool("version") {
-		fmt.Fprintln(out, "vespene-autoscale version", version())
-		return 0, nil
+	s := &scaler{names: values(c, "queue"), force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
+		shared: c.Bool("shared"), jobs: c.Int("jobs"), log: stream.logger(c.Bool("verbose")), stream: stream}
+	isCommand := c.Command.Name != c.App.Name
+	switch output := c.String("output"); {
+	case c.Args().Present():
+		f.err = errors.New("there is an argument that belongs to no option") // not quoted: it may be a database's address
+		f.hint = "name a worker pool with --queue, the database with --database; commands are status, history and check"
+	case isCommand && (s.force || s.dryRun):
+		f.err = fmt.Errorf("--force and --dry-run have no meaning for %s", c.Command.Name)
+		f.hint = "leave them away: it runs no pool's command"
+	case slices.Contains(s.names, ""):
+		f.err, f.hint = errors.New("--queue is empty"), "name a worker pool, or leave the option away for all"
+	case s.timeout <= 0:
+		f.err, f.hint = fmt.Errorf("--timeout is %v, not above zero", s.timeout), durationHint
+	case c.Duration("since") < 0 || c.IsSet("since") && c.Duration("since") == 0:
+		f.err, f.hint = fmt.Errorf("--since is %v, not above zero", c.Duration("since")), durationHint
+	case s.jobs < 1:
+		f.err, f.hint = fmt.Errorf("--jobs is %d", s.jobs), jobsHint
+	case output != "text" && output != "json":
+		f.err = errors.New(withoutAddress(fmt.Sprintf("--output is %q, neither text nor json", output)))
 	}
-	s := &scaler{plugins: enabled, force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
-		shared: c.Bool("shared"), jobs: c.Int("jobs"),
-		log: stream.logger(c.Bool("verbose")), stream: stream}
+	if f.err == nil {
+		s.plugins.planners, f.err = programs(c, "planner", stock)
+	}
+	if f.err == nil {
+		s.plugins.executors, f.err = programs(c, "executor", shell)
+	}
+	if f.err != nil {
+		return nil, f
+	}
+	return s, nil
+}
+
+// openDatabase finds the database; nothing is asked yet.
+func (s *scaler) openDatabase(c *cli.Context) (err error) {
 	if s.database, err = findDatabase(c.String("database")); err != nil {
-		return 0, err
+		return err
 	}
 	if s.shared && s.database.postgres == nil {
-		return 0, &failure{code: exitUsage, err: errors.New("--shared needs a PostgreSQL database, which hosts can share"),
+		return &failure{code: exitUsage, err: errors.New("--shared needs a PostgreSQL database, which hosts can share"),
 			hint: "give one as postgres://…, or leave the option away"}
 	}
+	return nil
+}
+
+// scale does the main job.
+func scale(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
+	code, err = s.scale(ctx, c, out)
+	if file := c.String("metrics-file"); file != "" && !s.dryRun {
+		ended := worse(code, exitCode(cmp.Or(context.Cause(ctx), err)))
+		if unwritten := s.writeMetrics(context.WithoutCancel(ctx), file, ended); unwritten != nil {
+			s.log.Error(withCure(unwritten))
+			code = worse(code, exitState)
+		}
+	}
+	return code, err
+}
+
+func (s *scaler) scale(ctx context.Context, c *cli.Context, out *results) (code int, err error) {
+	if err = s.openDatabase(c); err != nil {
+		return 0, err
+	}
 	path, err := statePath(c.String("state"))
+	if err == nil {
+		err = notRootInstead(path)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -277,48 +418,67 @@ func scale(ctx context.Context, c *cli.Context, out *results, stream *logStream)
 	if s.state, err = open(context.WithoutCancel(ctx), path); err != nil {
 		return 0, err
 	}
-	if s.state != nil {
-		defer s.state.close() // all is committed
-	}
-	if code, err = s.pools(ctx, queues, out); ctx.Err() != nil {
-		return 0, context.Cause(ctx)
-	}
-	return code, err
+	return s.pools(ctx, out)
 }
 
-// checkOptions returns the queues that are asked for and the plugin programs, or what is wrong with the options.
-func checkOptions(c *cli.Context) (queues []string, enabled plugins, err error) {
-	f := &failure{code: exitUsage, hint: "see vespene-autoscale --help"}
-	for _, name := range []string{"database", "state"} {
-		_, inEnvironment := os.LookupEnv("VESPENE_AUTOSCALE_" + strings.ToUpper(name))
-		if c.IsSet(name) && c.String(name) == "" && !inEnvironment { // there, empty is unset
-			f.err = fmt.Errorf("--%s is empty", name)
-		}
+// readState opens the state for a command, which writes nothing.
+func (s *scaler) readState(ctx context.Context, c *cli.Context) error {
+	path, err := statePath(c.String("state"))
+	if err == nil {
+		s.state, err = readState(ctx, path)
 	}
-	queues = values(c, "queue")
-	switch timeout, output := c.Duration("timeout"), c.String("output"); {
-	case c.Args().Present():
-		f.err = errors.New("there is an argument that belongs to no option") // not quoted: it may be a database's address
-		f.hint = "name a worker pool with --queue, the database with --database"
-	case slices.Contains(queues, ""):
-		f.err, f.hint = errors.New("--queue is empty"), "name a worker pool, or leave the option away for all"
-	case timeout <= 0:
-		f.err, f.hint = fmt.Errorf("--timeout is %v, not above zero", timeout), durationHint
-	case c.Int("jobs") < 1:
-		f.err, f.hint = fmt.Errorf("--jobs is %d", c.Int("jobs")), jobsHint
-	case output != "text" && output != "json":
-		f.err = errors.New(withoutAddress(fmt.Sprintf("--output is %q, neither text nor json", output)))
+	return err
+}
+
+// close closes what is open; all is committed.
+func (s *scaler) close() {
+	if s.state != nil {
+		s.state.close()
 	}
-	if f.err == nil {
-		enabled.planners, f.err = programs(c, "planner", stock)
+}
+
+// status shows how the pools stand.
+func status(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
+	if err = s.openDatabase(c); err != nil {
+		return 0, err
 	}
-	if f.err == nil {
-		enabled.executors, f.err = programs(c, "executor", shell)
+	if err = s.readState(ctx, c); err != nil {
+		return 0, err
 	}
-	if f.err != nil {
-		return nil, plugins{}, f
+	s.all = true
+	pools, err := s.fresh(ctx)
+	if err != nil {
+		return 0, err
 	}
-	return queues, enabled, nil
+	var all []standing
+	for _, name := range s.queues(pools) {
+		its, err := s.standing(ctx, name, pools)
+		code = worse(code, exitCode(err))
+		all = append(all, its)
+	}
+	out.standings(all)
+	return code, nil
+}
+
+// history shows the evaluations in the state file: those of the database where one is given, else all.
+func history(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
+	if err = s.openDatabase(c); err != nil && !errors.Is(err, errNoDatabase) {
+		return 0, err
+	}
+	if err = s.readState(ctx, c); err != nil {
+		return 0, err
+	}
+	now := clock()
+	if s.state == nil {
+		out.note("nothing was evaluated yet by this user, or --state names another file than the service's; see vespene-autoscale check")
+		return 0, nil
+	}
+	all, err := s.state.history(ctx, s.database.key, s.names, now.Add(-c.Duration("since")), out.json)
+	if err != nil {
+		return 0, err
+	}
+	out.history(all, c.Duration("since"), now)
+	return 0, nil
 }
 
 // values are those of an option that may be given more than once or, where it is not, of its comma-separated variable.
@@ -354,33 +514,25 @@ func programs(c *cli.Context, option, builtIn string) (map[string]string, error)
 
 // pools serves the pools, some at the same time, and writes their records in the pools' order. The error is that of the
 // first read.
-func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code int, err error) {
-	s.names = queues
+func (s *scaler) pools(ctx context.Context, out *results) (code int, err error) {
 	pools, err := s.fresh(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if len(queues) == 0 {
-		queues = slices.Sorted(maps.Keys(pools))
-	}
-	if len(queues) == 0 {
+	s.names = s.queues(pools)
+	if len(s.names) == 0 {
 		out.note("no worker pool has autoscaling enabled: enable it in Vespene, in the settings of a worker pool")
 	}
 	type turn struct {
 		record record
 		err    error
 	}
-	s.names = queues
-	turns, slots := make([]chan turn, len(queues)), make(chan struct{}, s.jobs)
+	turns, slots := make([]chan turn, len(s.names)), make(chan struct{}, s.jobs)
 	for i := range turns {
 		turns[i] = make(chan turn, 1)
 	}
 	go func() {
-		for i, name := range queues {
-			if slices.Contains(queues[:i], name) { // named twice, served once
-				close(turns[i])
-				continue
-			}
+		for i, name := range s.names {
 			slots <- struct{}{}
 			go func() {
 				r, err := s.turn(ctx, name)
@@ -390,10 +542,9 @@ func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code
 		}
 	}()
 	for i := range turns {
-		if t, served := <-turns[i]; served {
-			code = worse(code, exitCode(t.err))
-			out.write(t.record)
-		}
+		t := <-turns[i]
+		code = worse(code, exitCode(t.err))
+		out.write(t.record)
 	}
 	if s.evaluated.Load() {
 		if err := s.state.prune(context.WithoutCancel(ctx), clock()); err != nil {
@@ -404,6 +555,20 @@ func (s *scaler) pools(ctx context.Context, queues []string, out *results) (code
 	return code, nil
 }
 
+// queues are the names of the pools to serve, each once: those that are asked for or else all that were read, by name.
+func (s *scaler) queues(pools map[string]pool) []string {
+	if len(s.names) == 0 {
+		return slices.Sorted(maps.Keys(pools))
+	}
+	var once []string
+	for _, name := range s.names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
+}
+
 // fresh returns the pools with counts that are fresh: those that were read, unless too long ago.
 func (s *scaler) fresh(ctx context.Context) (map[string]pool, error) {
 	s.mu.Lock()
@@ -412,7 +577,7 @@ func (s *scaler) fresh(ctx context.Context) (map[string]pool, error) {
 	if now.Sub(s.read) <= freshFor {
 		return s.counts, nil
 	}
-	pools, err := s.database.readPools(ctx, s.names, now)
+	pools, err := s.database.readPools(ctx, s.names, s.all, now)
 	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", clock().Sub(now), "error", err)
 	if err == nil {
 		s.counts, s.read = pools, now
@@ -431,8 +596,7 @@ func (s *scaler) turn(ctx context.Context, name string) (r record, err error) {
 	case err != nil:
 	case !exists:
 		r.Outcome = invalid
-		err = &failure{code: exitInvalid, err: fmt.Errorf("there is no worker pool %q", name),
-			hint: "write its name as Vespene shows it; upper and lower case matter"}
+		err = noPool(name)
 	default:
 		r, err = s.serve(ctx, p)
 	}
@@ -448,6 +612,91 @@ func (s *scaler) turn(ctx context.Context, name string) (r record, err error) {
 	return r, err
 }
 
+func noPool(name string) error {
+	return &failure{code: exitInvalid, err: fmt.Errorf("there is no worker pool %q", name),
+		hint: "write its name as Vespene shows it; upper and lower case matter"}
+}
+
+// settings are the pool's, checked; the error has its cure.
+func (s *scaler) settings(p pool) (settings, error) {
+	checked, err := p.checked(s.plugins)
+	if err != nil {
+		err = &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
+	}
+	return checked, err
+}
+
+// past is what is known of the pool's past, and what time it is, by the clock that decides: this host's or, where hosts
+// share the pool, PostgreSQL's.
+func (s *scaler) past(ctx context.Context, p pool) (known past, now time.Time, err error) {
+	now = clock()
+	if s.state != nil {
+		known, err = s.state.past(ctx, poolKey{s.database.key, p.id})
+	}
+	if s.shared {
+		now = now.Add(p.clock)
+		last, _ := p.columns["last_autoscaled"].(time.Time)
+		known = past{last: last, newest: known.newest}
+	}
+	return known, now, err
+}
+
+// standing returns how the named pool stands; the error is why that is not fully known.
+func (s *scaler) standing(ctx context.Context, name string, pools map[string]pool) (its standing, err error) {
+	its = standing{Pool: name, now: clock()}
+	defer func() {
+		if err != nil {
+			its.Error = ptr(withCure(err))
+		}
+	}()
+	p, exists := pools[name]
+	if !exists {
+		return its, noPool(name)
+	}
+	its.setPool(p)
+	if s.shared {
+		its.now = its.now.Add(p.clock)
+	}
+	if s.state != nil {
+		summary, err := s.state.summary(ctx, poolKey{s.database.key, p.id})
+		if err != nil {
+			return its, err
+		}
+		its.setSummary(summary)
+	}
+	if s.shared {
+		its.setShared(p)
+	}
+	if !p.enabled {
+		return its, nil
+	}
+	checked, err := s.settings(p)
+	if err != nil {
+		return its, err
+	}
+	known, now, err := s.past(ctx, p)
+	if err != nil {
+		return its, err
+	}
+	r := record{now: now}
+	r.setPlan(newPlan(p, checked))
+	s.due(&r, known)
+	its.setPlan(r, known)
+	return its, nil
+}
+
+// writeMetrics writes the metrics of a run that ends with that code, and of its pools.
+func (s *scaler) writeMetrics(ctx context.Context, file string, code int) error {
+	var all []standing
+	for _, name := range s.names {
+		if p, exists := s.counts[name]; exists && p.enabled {
+			its, _ := s.standing(ctx, name, s.counts) // with what is known
+			all = append(all, its)
+		}
+	}
+	return writeMetrics(file, all, s.counts != nil, code)
+}
+
 // serve gives one pool its turn. The error is why the record's outcome is what it is, and has the exit code.
 func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 	r := record{Pool: p.name, Outcome: failed, now: clock()}
@@ -455,23 +704,16 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 		r.Outcome, r.Reason = disabled, "autoscaling is not enabled for this pool in Vespene"
 		return r, nil
 	}
-	settings, err := p.checked(s.plugins)
+	settings, err := s.settings(p)
 	if err != nil {
 		r.Outcome = invalid
-		return r, &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
+		return r, err
 	}
 	r.setPlan(newPlan(p, settings))
 	key := poolKey{s.database.key, p.id}
 	var known past
-	if s.state != nil {
-		if known, err = s.state.past(context.WithoutCancel(ctx), key); err != nil {
-			return r, err
-		}
-	}
-	if s.shared {
-		r.now = r.now.Add(p.clock)
-		last, _ := p.columns["last_autoscaled"].(time.Time)
-		known = past{last: last, newest: known.newest}
+	if known, r.now, err = s.past(context.WithoutCancel(ctx), p); err != nil {
+		return r, err
 	}
 	isDue := s.due(&r, known)
 	if s.dryRun {
@@ -547,7 +789,7 @@ func (s *scaler) prepare(ctx context.Context, r *record, p pool, known past) err
 	if name := r.plan.executor; name != shell {
 		line, err = findProgram("executor "+name, s.plugins.executors[name])
 	} else if line, err = render(p, *r.plan, known.previousSize); err != nil {
-		err = &failure{code: exitInvalid, err: err}
+		err = &failure{code: exitInvalid, err: err, hint: "correct the pool's executor_command in Vespene; --dry-run shows what it makes"}
 	}
 	if err != nil {
 		r.Outcome = invalid
@@ -653,7 +895,7 @@ func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolK
 		toRun.argv = []string{*r.Command}
 		if toRun.input, err = r.question(p); err != nil {
 			r.Outcome = invalid
-			return false, &failure{code: exitInvalid, err: fmt.Errorf("executor %s: %w", r.plan.executor, err)}
+			return false, &failure{code: exitInvalid, err: fmt.Errorf("executor %s: %w", r.plan.executor, err), hint: "correct the pool's settings in Vespene"}
 		}
 	}
 	started := r.now
@@ -670,13 +912,13 @@ func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolK
 			return false, err
 		}
 		if err = shared.exec(stateCtx, "SELECT 1"); err != nil { // lost while the claim waited, say
-			return false, errors.Join(err, s.database.unclaimShared(stateCtx, p.id, r.now, last))
+			return false, errors.Join(err, s.database.unclaimShared(stateCtx, p.id, r.now, last, shared.status))
 		}
 	}
 	id, err := s.state.claim(stateCtx, key, claim{pool: p.name, started: started, deadline: clock().Add(s.timeout), forced: s.force, plan: *r.plan})
 	if err != nil {
 		if shared != nil {
-			if undone := s.database.unclaimShared(stateCtx, p.id, r.now, last); undone != nil {
+			if undone := s.database.unclaimShared(stateCtx, p.id, r.now, last, shared.status); undone != nil {
 				s.log.Error("the claim in PostgreSQL could not be taken back, and the pool waits an interval", "pool", p.name, "error", undone)
 			}
 		}

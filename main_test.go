@@ -31,7 +31,7 @@ func onThisHost() {
 	main()
 }
 
-// withCluster runs the tests in a clean environment, and stops the PostgreSQL cluster that they may have started.
+// withCluster runs the tests in a clean environment, and removes the packages and stops the PostgreSQL cluster that they may have made.
 type withCluster struct{ *testing.M }
 
 func (m withCluster) Run() int {
@@ -44,6 +44,7 @@ func (m withCluster) Run() int {
 	}
 	flag.Set("test.parallel", "12") // most of the tests wait for processes; -parallel still has its say
 	defer stopCluster()
+	defer removePackages()
 	return m.M.Run()
 }
 

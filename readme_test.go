@@ -10,12 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
 
 // times are what differs from run to run.
-var times = regexp.MustCompile(`\d+ms|\d\d:\d\d:\d\d|in [0-9hms]+`)
+var times = regexp.MustCompile(`\d+ms|\d\d:\d\d(:\d\d)?|\d{4}-\d\d-\d\d|in [0-9hms]+`)
 
 // TestReadmeTranscripts runs the commands of the README's transcripts, and compares what they print.
 func TestReadmeTranscripts(t *testing.T) {
@@ -29,12 +30,13 @@ func TestReadmeTranscripts(t *testing.T) {
 		t.Errorf("%d lines, want 150 at most", lines)
 	}
 	directory := t.TempDir()
+	installed := fmt.Sprintf("VESPENE_AUTOSCALE_DATABASE=%s VESPENE_AUTOSCALE_STATE=%s ", demo, anHour(t))
 	commands := 0
 	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(readme, -1) {
 		for _, transcript := range strings.Split("\n"+block[1], "\n$ ")[1:] {
 			command, want, _ := strings.Cut(transcript+"\n", "\n")
 			commands++
-			cmd := exec.Command("sh", "-c", strings.ReplaceAll(command, "/tmp/vespene-autoscale", directory+"/state"))
+			cmd := exec.Command("sh", "-c", strings.NewReplacer("/tmp/vespene-autoscale", directory+"/state", "sudo -u vespene-autoscale ", installed).Replace(command))
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			got, err := cmd.Output()
@@ -47,9 +49,35 @@ func TestReadmeTranscripts(t *testing.T) {
 			}
 		}
 	}
-	if commands != 3 {
-		t.Errorf("%d commands were run, want 3", commands)
+	if commands != 4 {
+		t.Errorf("%d commands were run, want 4", commands)
 	}
+}
+
+// anHour is a state file with an hour of the demo's pools.
+func anHour(t *testing.T) (state string) {
+	state = pastOf(t, demo, "linux")
+	if r := vespene(t, "--database", demo, "--state", state); r.code != 0 {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	for i, e := range []struct {
+		pool                  string
+		since                 time.Duration
+		queued, running, size int
+		outcome, err          string
+		exitCode              int
+	}{
+		{"linux", 58 * time.Minute, 1, 0, 1, scaled, "", 0}, {"linux", 46 * time.Minute, 2, 1, 3, scaled, "", 0},
+		{"linux", 34 * time.Minute, 3, 3, 6, failed, "the command ended with exit status 1", 1}, {"linux", 22 * time.Minute, 2, 4, 6, scaled, "", 0},
+		{"linux", 3 * time.Minute, 1, 3, 4, scaled, "", 0}, {"arm", 2 * time.Minute, 6, 1, 5, scaled, "", 0},
+		{"windows", 8 * time.Minute, 2, 2, 3, scaled, "", 0},
+	} {
+		began := ago(e.since).UnixMilli()
+		execSQLite(t, state, `INSERT INTO evaluations SELECT ?, database, pool_id, pool, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ''
+			FROM evaluations WHERE id > 999 AND pool = ?`, i+1, began, began, e.queued, e.running, e.size, e.queued, began+2317, e.outcome, e.exitCode, e.err, e.pool)
+	}
+	execSQLite(t, state, "DELETE FROM evaluations WHERE id > 999")
+	return state
 }
 
 // tableRows are the rows of the tables below a heading of the README, cell by cell.
@@ -91,7 +119,7 @@ func TestReadmeOptions(t *testing.T) {
 	for _, row := range tableRows(t, "Options") {
 		documented = append(documented, regexp.MustCompile(`--?[a-z-]+|VESPENE_[A-Z_]+`).FindAllString(row[0]+" "+row[1], -1)...)
 	}
-	app := newApp(nil, nil)
+	app := newApp(nil, func(job) cli.ActionFunc { return nil })
 	for _, flag := range append(app.Flags, cli.HelpFlag) {
 		for _, name := range flag.Names() {
 			defined = append(defined, strings.Repeat("-", min(2, len(name)))+name)

@@ -2,25 +2,35 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"math/big"
 	"os"
+	"path/filepath"
+	"regexp"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 	"unicode"
+	"unicode/utf8"
+
+	"github.com/guptarohit/asciigraph"
+	"golang.org/x/sys/unix"
 )
 
-// report.go owns all that is shown: a pool's record as text or JSON on standard output, and the log on standard error.
-// It decides nothing.
+// report.go owns all that is shown: on standard output the records of a run, how pools stand, past evaluations and what
+// check found, as text or JSON; the metrics' file; and the log on standard error. It decides nothing.
 
 // The outcomes of a pool's turn. Only scaled, failed and interrupted are evaluations and get into the state.
 const (
@@ -123,12 +133,18 @@ func (r *record) setResult(result result, problem error) {
 
 // fail makes the error, with its cure, the reason of the record's outcome.
 func (r *record) fail(err error) {
+	text := withCure(err)
+	r.Reason, r.Error = text, &text
+}
+
+// withCure is the error as one sentence with its cure.
+func withCure(err error) string {
 	text := err.Error()
 	var f *failure
 	if errors.As(err, &f) && f.hint != "" {
 		text += "; " + f.hint
 	}
-	r.Reason, r.Error = text, &text
+	return text
 }
 
 // terms explain a plan: each is one step from the counts to the size, named by its first word.
@@ -165,35 +181,29 @@ func terms(p plan) []string {
 	}
 }
 
-// writeJSON writes the record as one line.
-func writeJSON(w io.Writer, r record) {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false) // commands are full of & and >
-	encoder.Encode(r)            // results keeps the error
-}
-
 // writeText writes the record as a block for people.
-func writeText(w io.Writer, r record) {
+func (o *results) writeText(r record) {
 	var b strings.Builder
 	row := func(what, text string) { fmt.Fprintf(&b, "  %-8s %s\n", what, text) }
-	switch {
-	case r.Outcome == notDue:
-		fmt.Fprintf(&b, "%s: not-due\n", label(r.Pool))
-	case r.Size == nil:
-		fmt.Fprintf(&b, "%s: %s\n", label(r.Pool), r.Outcome)
-		row("reason", r.Reason)
-	default:
+	outcome := o.paint(styleOf(r.Outcome), r.Outcome)
+	if r.Size == nil {
+		fmt.Fprintf(&b, "%s: %s\n", o.paint(bold, label(r.Pool)), outcome)
+		if r.Outcome != notDue {
+			row("reason", r.Reason)
+		}
+	} else {
 		was := ""
 		if r.PreviousSize != nil {
 			was = fmt.Sprintf(", was %d", *r.PreviousSize)
 		}
-		fmt.Fprintf(&b, "%s: size %d, queued_size %d (%s%s)\n", label(r.Pool), *r.Size, *r.QueuedSize, r.Outcome, was)
+		size := o.paint(bold, fmt.Sprintf("size %d", *r.Size))
+		fmt.Fprintf(&b, "%s: %s, queued_size %d (%s%s)\n", o.paint(bold, label(r.Pool)), size, *r.QueuedSize, outcome, was)
 		for _, term := range terms(*r.plan) {
 			what, text, _ := strings.Cut(term, " ")
 			row(what, text)
 		}
 		if r.Error != nil {
-			row("error", *r.Error)
+			row("error", o.paint(red, *r.Error))
 		}
 	}
 	if r.DryRun && r.Command != nil {
@@ -201,21 +211,37 @@ func writeText(w io.Writer, r record) {
 	} else if r.ExitCode != nil {
 		row("command", fmt.Sprintf("exit status %d after %v", *r.ExitCode, time.Duration(*r.DurationMS)*time.Millisecond))
 	}
-	if r.NextDue != nil && r.NextDue.After(r.now) {
-		row("due", fmt.Sprintf("at %s, in %v", clockTime(*r.NextDue, r.now), r.NextDue.Sub(r.now).Round(time.Second)))
-	} else if r.Due != nil && *r.Due && r.DryRun {
-		row("due", "now")
+	if r.NextDue != nil && r.NextDue.After(r.now) || r.DryRun && r.Due != nil && *r.Due {
+		row("due", dueIn(r.DryRun && *r.Due, r.NextDue, r.now)) // what was run is due again next
 	}
-	io.WriteString(w, b.String())
+	io.WriteString(o, b.String())
 }
 
-// clockTime is a time as people here read it, with the date where that is not today's.
-func clockTime(t, now time.Time) string {
-	t, now = t.Local(), now.Local()
-	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
-		return t.Format(time.TimeOnly)
+// dueIn says when a pool is due: "now" or "in 3m", and "-" where that is not known.
+func dueIn(isDue bool, next *time.Time, now time.Time) string {
+	switch {
+	case isDue:
+		return "now"
+	case next != nil:
+		return "in " + span(next.Sub(now))
 	}
-	return t.Format(time.DateTime)
+	return "-"
+}
+
+// span is a length of time as people say it, in two units at most: 12s, 3m, 2h5m, 4d.
+func span(d time.Duration) string {
+	seconds, minutes := int(d.Round(time.Second)/time.Second), int(d.Round(time.Minute)/time.Minute)
+	switch {
+	case seconds < 60:
+		return fmt.Sprintf("%ds", max(0, seconds))
+	case minutes < 60:
+		return fmt.Sprintf("%dm", minutes)
+	case minutes%60 == 0 && minutes < 48*60:
+		return fmt.Sprintf("%dh", minutes/60)
+	case minutes < 48*60:
+		return fmt.Sprintf("%dh%dm", minutes/60, minutes%60)
+	}
+	return fmt.Sprintf("%dd", int(math.Round(d.Hours()/24)))
 }
 
 // misled are the warnings about builds that mislead a pool's counts, each with its cure.
@@ -232,7 +258,7 @@ func misled(p pool) []string {
 		if kind.count > 0 {
 			oldest := ""
 			if kind.oldest > 0 {
-				oldest = fmt.Sprintf(" (the oldest for %v)", kind.oldest.Round(time.Second))
+				oldest = fmt.Sprintf(" (the oldest for %s)", span(kind.oldest))
 			}
 			warnings = append(warnings, fmt.Sprintf("counted, but misleading: %s%s %s", count(kind.count, "build"), oldest, kind.what))
 		}
@@ -255,11 +281,574 @@ func label(name string) string {
 	return name
 }
 
+// standing is how a pool stands: what status shows, and the metrics. The JSON names are a contract, as record's are, and
+// have its meanings; what is not known, or does not apply, is null. last_… is of the newest evaluation.
+type standing struct {
+	Pool           string         `json:"pool"`
+	Enabled        *bool          `json:"enabled"`
+	Queued         *int64         `json:"queued"`
+	Running        *int64         `json:"running"`
+	Size           *int64         `json:"size"` // by the formula, now
+	QueuedSize     *int64         `json:"queued_size"`
+	PreviousSize   *int64         `json:"previous_size"`
+	Minimum        *int64         `json:"minimum"`
+	Maximum        *int64         `json:"maximum"`
+	LastEvaluation *time.Time     `json:"last_evaluation"` // its start
+	LastOutcome    *string        `json:"last_outcome"`    // null while it goes on, and if its run was killed
+	LastSize       *int64         `json:"last_size"`
+	LastQueuedSize *int64         `json:"last_queued_size"`
+	LastExitCode   *int           `json:"last_exit_code"`
+	LastDurationMS *int64         `json:"last_duration_ms"`
+	LastError      *string        `json:"last_error"`
+	LastSuccess    *time.Time     `json:"last_success"` // the start of the newest evaluation that scaled
+	Failures       *int64         `json:"failures"`     // evaluations since then
+	Due            *bool          `json:"due"`          // null while an evaluation goes on
+	NextDue        *time.Time     `json:"next_due"`
+	Settings       map[string]any `json:"settings"` // those that are not Vespene's defaults
+	Warnings       []string       `json:"warnings"`
+	Error          *string        `json:"error"` // why there is no size
+
+	interval, took *time.Duration // reevaluate_minutes, and the last_duration_ms
+	now            time.Time      // by the clock of last_evaluation and next_due
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// optional is nil for what is zero.
+func optional[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// moment is a time as results have it, nil for zero.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return ptr(t.UTC().Truncate(time.Millisecond)) // as the state keeps it
+}
+
+// defaults are Vespene's for the settings by which a pool is sized, in the order in which they are shown.
+var defaults = []struct {
+	setting string
+	value   any
+}{
+	{"minimum", int64(0)}, {"maximum", int64(10)}, {"excess", int64(0)}, {"multiplier", 1.0}, {"queued_weight", 1.0}, {"running_weight", 1.0},
+	{"build_latest", true}, {"reevaluate_minutes", int64(10)}, {"planner", stock}, {"executor", shell},
+}
+
+// setPool fills in what Vespene's database says of the pool.
+func (s *standing) setPool(p pool) {
+	s.Enabled, s.Queued, s.Running = &p.enabled, &p.queuedBuilds, &p.running
+	s.Settings, s.Warnings = map[string]any{}, append([]string{}, misled(p)...)
+	for _, d := range defaults {
+		value := p.columns[d.setting]
+		if unnamed := value == nil || value == ""; unnamed && (d.setting == "planner" || d.setting == "executor") {
+			continue
+		}
+		if f, isFloat := value.(float64); isFloat && (math.IsNaN(f) || math.IsInf(f, 0)) {
+			value = fmt.Sprint(f) // JSON has no such numbers
+		}
+		if fmt.Sprint(value) != fmt.Sprint(d.value) {
+			s.Settings[d.setting] = value
+		}
+	}
+}
+
+// setSummary fills in what the state says.
+func (s *standing) setSummary(its summary) {
+	if its.newest == nil {
+		return
+	}
+	e := its.newest
+	s.LastEvaluation, s.LastSuccess = moment(e.started), moment(its.scaled)
+	s.LastSize, s.LastQueuedSize, s.Failures = &e.size, &e.queuedSize, &its.failures
+	s.LastOutcome, s.LastExitCode, s.LastError = optional(e.outcome.outcome), e.exitCode, optional(e.err)
+	if !e.ended.IsZero() {
+		s.took = ptr(e.ended.Sub(e.started))
+		s.LastDurationMS = ptr(s.took.Milliseconds())
+	}
+}
+
+// setShared fills in what hosts that share the pool have in Vespene's database. The rest of the newest evaluation is known
+// only where it was this host's.
+func (s *standing) setShared(p pool) {
+	last, _ := p.columns["last_autoscaled"].(time.Time)
+	ours := false
+	if s.LastEvaluation != nil { // last_autoscaled is when it began or, where it failed, when it ended
+		sinceStart := last.Sub(s.LastEvaluation.Add(p.clock))
+		ours = sinceStart.Abs() < early || s.took != nil && (sinceStart-*s.took).Abs() < early
+	}
+	if !ours {
+		s.LastSize, s.LastQueuedSize, s.LastDurationMS, s.took, s.LastError, s.Failures = nil, nil, nil, nil, nil, nil
+	}
+	s.LastEvaluation, s.LastOutcome, s.LastExitCode = moment(last), nil, nil
+	if code, ended := p.columns["autoscaling_status"].(int64); ended {
+		s.LastExitCode, s.LastOutcome = ptr(int(code)), ptr(failed)
+		if code == 0 {
+			s.LastOutcome, s.LastSuccess, s.Failures = ptr(scaled), s.LastEvaluation, ptr(int64(0))
+		}
+	}
+}
+
+// setPlan fills in the plan of a record, and when the pool is due, which is not known while an evaluation is open.
+func (s *standing) setPlan(r record, known past) {
+	s.Queued, s.Minimum, s.Maximum, s.interval = r.Queued, r.Minimum, r.Maximum, &r.plan.reevaluate
+	s.PreviousSize = known.previousSize
+	if r.plan.planner == stock { // a program would have to be asked
+		s.Size, s.QueuedSize = &r.plan.size, &r.plan.queuedSize
+	}
+	if len(known.open) == 0 {
+		s.Due, s.NextDue = r.Due, r.NextDue
+	}
+}
+
+// last is the newest evaluation in a few words.
+func (s *standing) last() (text, style string) {
+	if s.LastEvaluation == nil {
+		return "never", faint
+	}
+	when := span(s.now.Sub(*s.LastEvaluation)) + " ago"
+	if s.LastEvaluation.Sub(s.now) > early {
+		when = "in the future" // the clock went back
+	}
+	if s.LastOutcome == nil {
+		return "begun " + when, yellow
+	}
+	code := ""
+	if s.LastExitCode != nil && *s.LastExitCode != 0 {
+		code = fmt.Sprintf(" (exit %d)", *s.LastExitCode)
+	}
+	return fmt.Sprintf("%s%s %s", *s.LastOutcome, code, when), styleOf(*s.LastOutcome)
+}
+
+// standings writes how pools stand: a line each and, below, what is wrong with them.
+func (o *results) standings(all []standing) {
+	if o.json {
+		for _, s := range all {
+			o.encode(s)
+		}
+		return
+	}
+	if len(all) == 0 {
+		o.note("Vespene has no worker pools yet")
+		return
+	}
+	table := [][]cell{headings("POOL", "ENABLED", "QUEUED", "RUNNING", "SIZE", "WANTED", "LAST EVALUATION", "NEXT DUE", "SETTINGS")}
+	var below []string
+	for _, s := range all {
+		if s.Enabled == nil {
+			below = append(below, o.paint(red, label(s.Pool)+": "+*s.Error))
+			continue
+		}
+		size := s.PreviousSize
+		if size == nil && s.LastOutcome != nil && *s.LastOutcome == scaled { // hosts that share a pool have no previous size
+			size = s.LastSize
+		}
+		row := []cell{{label(s.Pool), bold, false}, {"yes", "", false}, digits(s.Queued), digits(s.Running), digits(size), digits(s.Size)}
+		if !*s.Enabled {
+			row[1] = cell{"no", faint, false}
+		}
+		if s.Size != nil && size != nil && *s.Size != *size {
+			row[5].style = yellow
+		}
+		last, style := s.last()
+		due := "-"
+		if s.Due != nil {
+			due = dueIn(*s.Due, s.NextDue, s.now)
+		}
+		var settings []string
+		for _, d := range defaults {
+			if value, differs := s.Settings[d.setting]; differs {
+				if value == nil {
+					value = "NULL"
+				}
+				settings = append(settings, d.setting+" "+label(fmt.Sprint(value)))
+			}
+		}
+		table = append(table, append(row, cell{last, style, false}, cell{due, "", false}, cell{cmp.Or(strings.Join(settings, ", "), "defaults"), "", false}))
+		if s.Error != nil {
+			below = append(below, o.paint(red, label(s.Pool)+": "+*s.Error))
+		}
+		if s.LastError != nil && s.LastOutcome != nil {
+			below = append(below, fmt.Sprintf("%s: the last evaluation %s: %s; more with vespene-autoscale history", label(s.Pool), *s.LastOutcome, *s.LastError))
+		}
+		for _, warning := range s.Warnings {
+			below = append(below, o.paint(yellow, label(s.Pool)+": "+warning))
+		}
+	}
+	if len(table) > 1 {
+		o.table(table)
+	}
+	for _, line := range below {
+		fmt.Fprintln(o, line)
+	}
+}
+
+// pastEvaluation is an evaluation as history's JSON has it, by record's names; ended and what follows it are null while
+// it goes on, and if its run was killed.
+type pastEvaluation struct {
+	Database   string     `json:"database"` // its address less user, password and options
+	Pool       string     `json:"pool"`
+	Started    *time.Time `json:"started"`
+	Forced     bool       `json:"forced"`
+	Queued     int64      `json:"queued"`
+	Running    int64      `json:"running"`
+	Size       int64      `json:"size"`
+	QueuedSize int64      `json:"queued_size"`
+	Ended      *time.Time `json:"ended"`
+	Outcome    *string    `json:"outcome"`
+	ExitCode   *int       `json:"exit_code"`
+	DurationMS *int64     `json:"duration_ms"`
+	Error      *string    `json:"error"`
+	Output     *string    `json:"output"` // the end of what the command printed
+}
+
+// history writes evaluations, and above them a chart of each pool.
+func (o *results) history(all []evaluation, since time.Duration, now time.Time) {
+	byPool := map[[2]string][]evaluation{} // of two servers, pools may have one name
+	databases := map[string]bool{}
+	table := [][]cell{headings("STARTED", "POOL", "QUEUED", "RUNNING", "SIZE", "OUTCOME", "TOOK", "WHY")}
+	for _, e := range all {
+		took := "-"
+		line := pastEvaluation{e.database, e.pool, moment(e.started), e.forced, e.queued, e.running, e.size, e.queuedSize, moment(e.ended),
+			optional(e.outcome.outcome), e.exitCode, nil, optional(e.err), nil}
+		if !e.ended.IsZero() {
+			line.DurationMS, line.Output = ptr(e.ended.Sub(e.started).Milliseconds()), &e.output
+			took = e.ended.Sub(e.started).Round(time.Millisecond).String()
+		}
+		if o.json {
+			o.encode(line)
+			continue
+		}
+		key := [2]string{e.pool, e.database}
+		byPool[key], databases[e.database] = append(byPool[key], e), true
+		how, why := cmp.Or(e.outcome.outcome, "open"), strings.Join(strings.Fields(e.err), " ")
+		if e.forced {
+			why = strings.TrimPrefix(why+", forced", ", ")
+		}
+		table = append(table, []cell{{e.started.Local().Format(time.DateTime), "", false}, {label(e.pool), bold, false}, digits(&e.queued), digits(&e.running),
+			digits(&e.size), {how, styleOf(how), false}, {took, "", true}, {why, "", false}})
+	}
+	if o.json {
+		return
+	}
+	if len(all) == 0 {
+		o.note(fmt.Sprintf("no evaluation in the last %s; --since DURATION shows older ones, of up to 90 days", span(since)))
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(byPool), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	if len(keys) > mostCharts {
+		o.note(fmt.Sprintf("no charts of %d pools: --queue NAME shows that of one\n", len(keys)))
+		keys = nil
+	}
+	for _, key := range keys {
+		title := o.paint(bold, label(key[0]))
+		if len(databases) > 1 {
+			title += " of " + key[1]
+		}
+		o.chart(title, byPool[key], now)
+	}
+	o.table(table)
+}
+
+// mostCharts is how many charts are still looked at.
+const mostCharts = 10
+
+// chart draws queued and running builds and the size of one pool over time. Between evaluations each is as it was.
+func (o *results) chart(title string, all []evaluation, now time.Time) {
+	since := now.Add(-time.Minute)
+	highest := int64(1)
+	for _, e := range all {
+		if e.started.Before(since) {
+			since = e.started // what was before is not known
+		}
+		highest = max(highest, e.queued, e.running, e.size)
+	}
+	if all[0].started.After(now) {
+		return // the clock went back, and nothing is before now
+	}
+	clock := "15:04"
+	if long := now.Sub(since); long > 24*time.Hour {
+		clock = "Jan 2 15:04"
+	} else if long < 10*time.Minute {
+		clock = time.TimeOnly
+	}
+	const rows, axis = 10, 4 // most rows; what stands before a line besides the number
+	columns := max(20, cmp.Or(o.width, 80)-len(fmt.Sprint(highest))-axis-len(clock)/2)
+	lines := make([][]float64, 3)
+	current := []float64{math.NaN(), math.NaN(), math.NaN()}
+	for column, rest := 0, all; column < columns; column++ {
+		at := now.Add(-time.Duration(float64(now.Sub(since)) * float64(columns-1-column) / float64(columns-1)))
+		seen := 0
+		for ; len(rest) > 0 && !rest[0].started.After(at); rest = rest[1:] {
+			for i, n := range []int64{rest[0].queued, rest[0].running, rest[0].size} {
+				if seen == 0 || float64(n) > current[i] { // of several in a column, the most
+					current[i] = float64(n)
+				}
+			}
+			seen++
+		}
+		for i := range lines {
+			lines[i] = append(lines[i], current[i])
+		}
+	}
+	options := []asciigraph.Option{asciigraph.Height(int(min(rows, highest))), asciigraph.LowerBound(0), asciigraph.UpperBound(float64(highest)), asciigraph.Precision(0),
+		asciigraph.XAxisRange(float64(since.Unix()), float64(now.Unix())), asciigraph.XAxisTickCount(max(2, columns/16)),
+		asciigraph.XAxisValueFormatter(func(t float64) string { return time.Unix(int64(t), 0).Local().Format(clock) })}
+	marks := []string{"q", "r", "#"}
+	if o.colour {
+		marks = []string{"─", "─", "─"}
+		options = append(options, asciigraph.SeriesColors(asciigraph.Yellow, asciigraph.Blue, asciigraph.Green))
+	} else {
+		options = append(options, asciigraph.SeriesChars(asciigraph.CreateCharSet(marks[0]), asciigraph.CreateCharSet(marks[1]), asciigraph.CreateCharSet(marks[2])))
+	}
+	fmt.Fprintf(o, "%s   %s queued   %s running   %s size\n", title, o.paint(yellow, marks[0]), o.paint(blue, marks[1]), o.paint(green, marks[2]))
+	fmt.Fprintf(o, "%s\n\n", asciigraph.PlotMany(lines, options...))
+}
+
+// finding writes what a check found: one line, with the cure.
+func (o *results) finding(f finding) {
+	if o.json {
+		o.encode(f)
+		return
+	}
+	text := f.Message
+	if f.Pool != nil {
+		text = label(*f.Pool) + ": " + text
+	}
+	if f.Cure != nil {
+		text += "; " + *f.Cure
+	}
+	fmt.Fprintf(o, "%s%*s  %-10s  %s\n", o.paint(styleOf(f.Level), f.Level), len(isWarning)-len(f.Level), "", f.Check, text)
+}
+
+// What a cell is painted with, on a terminal alone: the parameter of ECMA-48's SGR.
+const (
+	bold   = "1"
+	faint  = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "93"
+	blue   = "94"
+)
+
+func styleOf(outcome string) string {
+	switch outcome {
+	case scaled, dryRun:
+		return green
+	case failed, invalid, isError:
+		return red
+	case busy, interrupted, isWarning, "open":
+		return yellow
+	case isOK:
+		return green
+	}
+	return faint
+}
+
+// cell is one of a table; numbers stand on its right side.
+type cell struct {
+	text, style string
+	right       bool
+}
+
+func headings(names ...string) (row []cell) {
+	for _, name := range names {
+		row = append(row, cell{name, faint, slices.Contains([]string{"QUEUED", "RUNNING", "SIZE", "WANTED", "TOOK"}, name)})
+	}
+	return row
+}
+
+func digits(n *int64) cell {
+	if n == nil {
+		return cell{"-", faint, true}
+	}
+	return cell{fmt.Sprint(*n), "", true}
+}
+
+// table writes rows in aligned columns.
+func (o *results) table(rows [][]cell) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, c := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, c := range row {
+			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text))
+			if c.right {
+				line.WriteString(padding)
+			}
+			line.WriteString(o.paint(c.style, c.text))
+			if !c.right {
+				line.WriteString(padding)
+			}
+			line.WriteString("  ")
+		}
+		fmt.Fprintln(o, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// writeMetrics writes the metrics of the pools and of the run, which ends with that code, for node_exporter's textfile
+// collector: by renaming, so that no half of a file is ever read. Where the pools could not be read, what the file has of
+// them stays, less the builds, which are others now.
+func writeMetrics(path string, pools []standing, read bool, code int) error {
+	var b bytes.Buffer
+	family := func(name, help string, samples ...string) {
+		if len(samples) > 0 {
+			fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %[1]s gauge\n", name, help)
+		}
+		for _, sample := range samples {
+			fmt.Fprintf(&b, "%s%s\n", name, sample)
+		}
+	}
+	if !read {
+		previous, _ := os.ReadFile(path)
+		for line := range strings.Lines(string(previous)) {
+			if of := poolMetric.FindStringSubmatch(line); of != nil && !strings.HasSuffix(of[1], "_builds") {
+				b.WriteString(line)
+			}
+		}
+	}
+	samples := map[string][]string{}
+	for _, s := range pools {
+		for _, m := range metricsOf(s) {
+			if m.value != nil {
+				sample := fmt.Sprintf("{pool=\"%s\"} %s", labelValue.Replace(s.Pool), strconv.FormatFloat(*m.value, 'f', -1, 64))
+				samples[m.name] = append(samples[m.name], sample)
+			}
+		}
+	}
+	for _, m := range metricsOf(standing{}) {
+		family("vespene_autoscale_pool_"+m.name, m.help, samples[m.name]...)
+	}
+	family("vespene_autoscale_build_info", "The program that wrote this; always 1.", fmt.Sprintf("{version=\"%s\"} 1", labelValue.Replace(version())))
+	family("vespene_autoscale_run_exit_code", "The exit code of the last run over the pools.", fmt.Sprintf(" %d", code))
+
+	if err := replaceFile(path, b.Bytes()); err != nil {
+		var named *fs.PathError // of the file that would have been renamed
+		var link *os.LinkError
+		if errors.As(err, &named) {
+			err = named.Err
+		} else if errors.As(err, &link) {
+			err = link.Err
+		}
+		return &failure{code: exitState, err: errors.New(withoutAddress(fmt.Sprintf("write the metrics to %s: %v", path, err))),
+			hint: "name a file with --metrics-file in a directory that this user, and under systemd its sandbox (ReadWritePaths=), lets it write to"}
+	}
+	return nil
+}
+
+// poolMetric finds the name of a pool's metric in a line of the text format.
+var poolMetric = regexp.MustCompile(`^(?:# HELP |# TYPE )?vespene_autoscale_pool_([a-z_]+)`)
+
+// replaceFile puts a file with that content, for all to read, in the place of the one at path, which may be a link to it.
+func replaceFile(path string, content []byte) error {
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		path = target
+	} else if _, isThere := os.Lstat(path); isThere == nil { // a link to nowhere
+		return err
+	}
+	if info, err := os.Stat(path); err == nil {
+		if err := regular(info); err != nil { // /dev/null, say, which all the machine needs
+			return err
+		}
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".vespene-autoscale-") // not *.prom, which would be read
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err = errors.Join(err, file.Chmod(0o644), file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		os.Remove(file.Name())
+	}
+	return err
+}
+
+// labelValue writes a label's value as the text format has it.
+var labelValue = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+// metric is one of a pool; a value of nil is not known.
+type metric struct {
+	name, help string
+	value      *float64
+}
+
+// metricsOf are the metrics of a pool, always the same in the same order.
+func metricsOf(s standing) []metric {
+	return []metric{
+		{"desired_size", "Workers the pool should have, by its last evaluation.", float(s.LastSize)},
+		{"desired_queued_size", "Queued builds within the pool's bounds, by its last evaluation.", float(s.LastQueuedSize)},
+		{"queued_builds", "Queued builds as the pool counts them.", float(s.Queued)},
+		{"running_builds", "Running builds.", float(s.Running)},
+		{"minimum_size", "The least workers the pool may have.", float(s.Minimum)},
+		{"maximum_size", "The most workers the pool may have.", float(s.Maximum)},
+		{"interval_seconds", "How often the pool is to be evaluated.", seconds(s.interval)},
+		{"last_evaluation_timestamp_seconds", "When the last evaluation began.", timestamp(s.LastEvaluation)},
+		{"last_success_timestamp_seconds", "When the last evaluation began that scaled the pool.", timestamp(s.LastSuccess)},
+		{"last_exit_code", "The exit code of the pool's last command.", float(s.LastExitCode)},
+		{"last_duration_seconds", "How long the last evaluation took.", seconds(s.took)},
+		{"consecutive_failures", "Evaluations in a row that did not scale the pool.", float(s.Failures)},
+	}
+}
+
+func float[N int | int64](n *N) *float64 {
+	if n == nil {
+		return nil
+	}
+	return ptr(float64(*n))
+}
+
+func seconds(d *time.Duration) *float64 {
+	if d == nil {
+		return nil
+	}
+	return ptr(d.Seconds())
+}
+
+func timestamp(t *time.Time) *float64 {
+	if t == nil {
+		return nil
+	}
+	return ptr(float64(t.UnixMilli()) / 1000)
+}
+
 // results is standard output. That its reader has gone stops nothing; another error stops nothing either, but is kept.
 type results struct {
-	w    io.Writer
-	json bool
-	err  error
+	w      io.Writer
+	json   bool
+	width  int  // of the terminal, in columns; 0: it is none
+	colour bool // as a terminal may have it, without NO_COLOR
+	err    error
+}
+
+func newResults(w io.Writer, getenv func(string) string) *results {
+	o := &results{w: w}
+	if file, ok := w.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ); err == nil {
+			o.width = cmp.Or(int(size.Col), 80)
+			o.colour = getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+		}
+	}
+	return o
+}
+
+// paint is the text in that style, where styles are to be seen.
+func (o *results) paint(style, text string) string {
+	if !o.colour || style == "" || text == "" {
+		return text
+	}
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
 
 func (o *results) Write(p []byte) (int, error) {
@@ -271,10 +860,17 @@ func (o *results) Write(p []byte) (int, error) {
 
 func (o *results) write(r record) {
 	if o.json {
-		writeJSON(o, r)
+		o.encode(r)
 	} else {
-		writeText(o, r)
+		o.writeText(r)
 	}
+}
+
+// encode writes a value as one line of JSON.
+func (o *results) encode(v any) {
+	encoder := json.NewEncoder(o)
+	encoder.SetEscapeHTML(false) // commands are full of & and >
+	encoder.Encode(v)            // o keeps the error
 }
 
 // note writes what is no record, for people only.
@@ -383,11 +979,17 @@ func (s *logStream) complain(err error) {
 	}
 }
 
-// version is what the build info says: a module's version, and the revision it was built from.
+// release is the package's version, which packaging/build sets.
+var release string
+
+// version is the package's version or else what the build info says: a module's, and the revision it was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
+	}
+	if release != "" {
+		return release + " " + info.GoVersion
 	}
 	text := info.Main.Version
 	for _, setting := range info.Settings {

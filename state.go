@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,8 +114,7 @@ type outcome struct {
 	output   string
 }
 
-// statePath is the absolute path of the state file: the given one, or the default for this user. It is an error for root
-// to use another user's, since files of root's would stop that user's next run.
+// statePath is the absolute path of the state file: the given one, or the default for this user.
 func statePath(path string) (string, error) {
 	if path == "" {
 		directory, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
@@ -140,18 +140,31 @@ func statePath(path string) (string, error) {
 	if err != nil {
 		return "", stateFailure(path, err)
 	}
-	if info, err := os.Stat(filepath.Dir(path)); err == nil && os.Geteuid() == 0 {
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
-			name := fmt.Sprintf("'#%d'", stat.Uid)
-			if owner, err := user.LookupId(fmt.Sprint(stat.Uid)); err == nil {
-				name = owner.Username
-			}
-			return "", &failure{code: exitUsage,
-				err:  fmt.Errorf("%s belongs to the user %s, and what root makes there would stop that user's next run", filepath.Dir(path), name),
-				hint: "sudo -u " + name + " vespene-autoscale …"}
-		}
-	}
 	return path, nil
+}
+
+// notRootInstead is an error where root is about to write into the directory of another user's state file, since files
+// of root's would stop that user's next run.
+func notRootInstead(path string) error {
+	if owner := ownerOf(filepath.Dir(path)); owner != "" && os.Geteuid() == 0 && owner != "root" {
+		return &failure{code: exitUsage,
+			err:  fmt.Errorf("%s belongs to the user %s, and what root makes there would stop that user's next run", filepath.Dir(path), owner),
+			hint: "sudo -u " + owner + " vespene-autoscale …"}
+	}
+	return nil
+}
+
+// ownerOf is the name of the user to whom a file belongs, as sudo -u takes it; "" where there is no such file.
+func ownerOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	id := fmt.Sprint(info.Sys().(*syscall.Stat_t).Uid)
+	if owner, err := user.LookupId(id); err == nil {
+		return owner.Username
+	}
+	return "'#" + id + "'"
 }
 
 // openState opens the state file, making it and its directory where they are missing.
@@ -315,10 +328,9 @@ func (s *state) recognise(ctx context.Context) (empty bool, err error) {
 	case application == applicationID && version == schemaVersion:
 		return false, nil
 	case application == applicationID && version > schemaVersion:
-		return false, fmt.Errorf("it was written by a newer version of this program (schema %d, this one knows %d): "+
-			"run that version", version, schemaVersion)
+		return false, fmt.Errorf("it was written by a newer version of this program (schema %d, this one knows %d)", version, schemaVersion)
 	case application != 0 || version != 0 || tables != 0:
-		return false, errors.New("it is a SQLite database of something else: name another file with --state")
+		return false, errors.New("it is a SQLite database of something else")
 	}
 	return true, nil
 }
@@ -380,6 +392,83 @@ func (s *state) past(ctx context.Context, key poolKey) (past, error) {
 		}
 	}
 	return known, stateFailure(s.path, rows.Err())
+}
+
+// evaluation is one row, as it is shown.
+type evaluation struct {
+	database, pool                    string
+	started                           time.Time
+	forced                            bool
+	queued, running, size, queuedSize int64
+	outcome                           // its time is zero while it goes on, and if its run was killed
+}
+
+// history returns, by their start, the evaluations since then, of the database with that key and the named pools, where
+// those are given; without what their commands printed, which is most of it, unless it is asked for.
+func (s *state) history(ctx context.Context, database string, pools []string, since time.Time, output bool) ([]evaluation, error) {
+	named, err := json.Marshal(pools)
+	if err != nil {
+		return nil, stateFailure(s.path, err)
+	}
+	return s.evaluations(ctx, output, `started >= $1 AND ($2 = '' OR database = $2)
+		AND ($3 OR pool IN (SELECT value FROM json_each($4))) ORDER BY started, id`,
+		since.UnixMilli(), database, len(pools) == 0, string(named))
+}
+
+// summary is what the metrics and status say of a pool's past.
+type summary struct {
+	newest   *evaluation // nil: never evaluated
+	scaled   time.Time   // when its last evaluation began that scaled; zero: none did
+	failures int64       // evaluations since then, which did not scale
+}
+
+// summary returns the summary of a pool's past.
+func (s *state) summary(ctx context.Context, key poolKey) (summary, error) {
+	newest, err := s.evaluations(ctx, false, "database = $1 AND pool_id = $2 ORDER BY id DESC LIMIT 1", key.database, key.id)
+	if err != nil || len(newest) == 0 {
+		return summary{}, err
+	}
+	var id, started int64
+	its := summary{newest: &newest[0]}
+	row := s.db.QueryRowContext(ctx, `SELECT id, started FROM evaluations WHERE database = $1 AND pool_id = $2
+		AND outcome = 'scaled' ORDER BY id DESC LIMIT 1`, key.database, key.id)
+	if err := row.Scan(&id, &started); err == nil {
+		its.scaled = time.UnixMilli(started)
+	} else if !errors.Is(err, sql.ErrNoRows) {
+		return summary{}, stateFailure(s.path, err)
+	}
+	row = s.db.QueryRowContext(ctx, `SELECT count(*) FROM evaluations WHERE database = $1 AND pool_id = $2 AND id > $3
+		AND ended IS NOT NULL`, key.database, key.id, id)
+	return its, stateFailure(s.path, row.Scan(&its.failures))
+}
+
+// evaluations returns the rows that a condition chooses and puts into order, with what their commands printed or without.
+func (s *state) evaluations(ctx context.Context, output bool, condition string, args ...any) (all []evaluation, err error) {
+	printed := "''"
+	if output {
+		printed = "coalesce(output, '')"
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT database, pool, started, forced, queued, running, size, queued_size,
+		ended, coalesce(outcome, ''), exit_code, coalesce(error, ''), `+printed+` FROM evaluations WHERE `+condition, args...)
+	if err != nil {
+		return nil, stateFailure(s.path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e evaluation
+		var started int64
+		var ended sql.NullInt64
+		if err := rows.Scan(&e.database, &e.pool, &started, &e.forced, &e.queued, &e.running, &e.size, &e.queuedSize,
+			&ended, &e.outcome.outcome, &e.exitCode, &e.err, &e.output); err != nil {
+			return nil, stateFailure(s.path, err)
+		}
+		e.started = time.UnixMilli(started)
+		if ended.Valid {
+			e.ended = time.UnixMilli(ended.Int64)
+		}
+		all = append(all, e)
+	}
+	return all, stateFailure(s.path, rows.Err())
 }
 
 // claim records that an evaluation begins, and returns its id; when it returns, the row is on the disk.
@@ -547,6 +636,10 @@ func stateFailure(path string, err error) error {
 		f.hint = "make the file and its directory writable for the user of this run, or name another file with --state"
 	case strings.Contains(what, "malformed"), strings.Contains(what, "not a database"):
 		f.hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
+	case strings.Contains(what, "newer version"):
+		f.hint = "run that version"
+	case strings.Contains(what, "something else"):
+		f.hint = "name another file with --state"
 	case errors.Is(err, errReplaced):
 		f.hint = "see who does that; the next run starts a new one, in which every pool is due"
 	case errors.Is(err, syscall.ENOSPC), strings.Contains(what, "full"):
@@ -557,6 +650,8 @@ func stateFailure(path string, err error) error {
 		f.hint = "another program has it open and writes: end that (sudo fuser -v " + path + "), or name another file with --state"
 	case strings.Contains(what, "no regular file"), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrNotExist):
 		f.hint = "name a file in a directory that exists or can be made, with --state"
+	default:
+		f.hint = "see to what it names, or name another file with --state"
 	}
 	return f
 }
