@@ -1,0 +1,55 @@
+# vespene-autoscale fish shell completion, made of the program's options (TestGenerated)
+
+function __fish_vespene-autoscale_no_subcommand --description 'Test if there has been any subcommand yet'
+    for i in (commandline -opc)
+        if contains -- $i status history check
+            return 1
+        end
+    end
+    return 0
+end
+
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l queue -r -d 'the worker pool NAME'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -s q -r -d 'is --queue NAME'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l database -r -d 'Vespene\'s database as URL: postgres://…, key=value …, or sqlite:FILE'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -l state -r -d 'keep what was done when in FILE'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l force -d 'evaluate now, due or not'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l dry-run -d 'print the size and the command'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l timeout -r -d 'end a command after DURATION'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l planner -r -d 'enable the planner program NAME=PROGRAM, which a pool\'s planner names'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l executor -r -d 'enable the executor program NAME=PROGRAM, which a pool\'s executor names'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l jobs -r -d 'run the commands of N pools at the same time'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l shared -d 'several hosts serve these pools: keep lock and timer in PostgreSQL'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -l metrics-file -r -d 'write Prometheus metrics to FILE, for node_exporter\'s textfile collector'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l output -r -a 'text json' -d 'print results as FORMAT: text, or json, one object a line'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l verbose -s v -d 'log more'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l version -d 'print the version'
+complete -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -f -l help -s h -d 'print this help'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -l help -s h -d 'print this help'
+complete -f -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -a 'status' -d 'show how the pools stand'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -l queue -r -d 'the worker pool NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -s q -r -d 'is --queue NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -l database -r -d 'Vespene\'s database as URL: postgres://…, key=value …, or sqlite:FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -l state -r -d 'keep what was done when in FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -l planner -r -d 'enable the planner program NAME=PROGRAM, which a pool\'s planner names'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -l executor -r -d 'enable the executor program NAME=PROGRAM, which a pool\'s executor names'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -l shared -d 'several hosts serve these pools: keep lock and timer in PostgreSQL'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from status' -f -l output -r -a 'text json' -d 'print results as FORMAT: text, or json, one object a line'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from history' -f -l help -s h -d 'print this help'
+complete -f -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -a 'history' -d 'show past evaluations, and charts of builds and sizes'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from history' -f -l queue -r -d 'the worker pool NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from history' -f -s q -r -d 'is --queue NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from history' -f -l database -r -d 'Vespene\'s database as URL: postgres://…, key=value …, or sqlite:FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from history' -l state -r -d 'keep what was done when in FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from history' -f -l output -r -a 'text json' -d 'print results as FORMAT: text, or json, one object a line'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from history' -f -l since -r -d 'show the evaluations of the last DURATION'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l help -s h -d 'print this help'
+complete -f -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -a 'check' -d 'look for what is wrong before it goes wrong'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l queue -r -d 'the worker pool NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -s q -r -d 'is --queue NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l database -r -d 'Vespene\'s database as URL: postgres://…, key=value …, or sqlite:FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -l state -r -d 'keep what was done when in FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l planner -r -d 'enable the planner program NAME=PROGRAM, which a pool\'s planner names'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l executor -r -d 'enable the executor program NAME=PROGRAM, which a pool\'s executor names'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l shared -d 'several hosts serve these pools: keep lock and timer in PostgreSQL'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l output -r -a 'text json' -d 'print results as FORMAT: text, or json, one object a line'
