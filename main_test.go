@@ -8,6 +8,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -41,6 +42,9 @@ func (m withCluster) Run() int {
 			name == "CREDENTIALS_DIRECTORY" || name == "JOURNAL_STREAM" || name == "XDG_STATE_HOME" {
 			os.Unsetenv(name)
 		}
+	}
+	if signal.Ignored(syscall.SIGHUP) { // as under nohup: what the tests start would ignore it, too
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	flag.Set("test.parallel", "12") // most of the tests wait for processes; -parallel still has its say
 	defer stopCluster()
