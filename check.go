@@ -386,7 +386,7 @@ func leastSize(p pool, its plan) int64 {
 		return its.minimum
 	}
 	p.queuedBuilds, p.queuedProjects, p.running = 0, 0, 0
-	return newPlan(p, its.settings).size
+	return newPlan(p, its.settings, clock()).size
 }
 
 // lastOf is when the pool was last evaluated, zero where that is not known.

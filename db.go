@@ -39,7 +39,7 @@ const (
 )
 
 // countColumns is how many columns poolsQuery adds behind those of worker_pools.
-const countColumns = 9
+const countColumns = 11
 
 // poolsQuery reads pools and counts as one snapshot, on PostgreSQL and SQLite alike; %s is the choice of pools and $1
 // the time as Unix seconds. The statuses are literals, since a partial index on them is used only then. A build whose
@@ -48,7 +48,8 @@ const poolsQuery = `
 SELECT p.*,
        coalesce(a.queued, 0), coalesce(a.queued_projects, 0), coalesce(a.running, 0),
        coalesce(a.overdue, 0), a.overdue_age, coalesce(a.expired, 0), a.expired_age,
-       coalesce(a.projectless, 0), a.projectless_age
+       coalesce(a.projectless, 0), a.projectless_age,
+       coalesce(a.stale_queued, 0), coalesce(a.fresh_projects, 0)
 FROM worker_pools p LEFT JOIN (
     SELECT b.worker_pool_id,
            count(*) FILTER (WHERE b.status = 'QUEUED') AS queued,
@@ -59,7 +60,9 @@ FROM worker_pools p LEFT JOIN (
            count(*) FILTER (WHERE b.expired) AS expired,
            max(b.queued_age) FILTER (WHERE b.expired) AS expired_age,
            count(*) FILTER (WHERE b.status = 'QUEUED' AND b.project_id IS NULL) AS projectless,
-           max(b.queued_age) FILTER (WHERE b.status = 'QUEUED' AND b.project_id IS NULL) AS projectless_age
+           max(b.queued_age) FILTER (WHERE b.status = 'QUEUED' AND b.project_id IS NULL) AS projectless_age,
+           count(*) FILTER (WHERE b.status = 'QUEUED' AND (b.expired OR b.project_id IS NULL)) AS stale_queued,
+           count(DISTINCT b.project_id) FILTER (WHERE b.status = 'QUEUED' AND NOT b.expired) AS fresh_projects
     FROM (
         SELECT b.worker_pool_id, b.status, b.project_id,
                $1 - date_part('epoch', b.queued_time) AS queued_age,
@@ -471,6 +474,7 @@ func newPool(columns []string, row []any) (pool, error) {
 			m.oldest = time.Duration(min(age, longestMinutes*60)) * time.Second
 		}
 	}
+	p.staleQueued, p.freshProjects = counts[9].(int64), counts[10].(int64)
 	return p, nil
 }
 

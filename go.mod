@@ -3,6 +3,7 @@ module vespene-autoscale
 go 1.26.0
 
 require (
+	github.com/adhocore/gronx v1.20.4
 	github.com/flosch/pongo2/v6 v6.0.0
 	github.com/guptarohit/asciigraph v0.10.0
 	github.com/jackc/pgx/v5 v5.12.0

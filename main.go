@@ -620,6 +620,9 @@ func noPool(name string) error {
 // settings are the pool's, checked; the error has its cure.
 func (s *scaler) settings(p pool) (settings, error) {
 	checked, err := p.checked(s.plugins)
+	if key := checked.steady.needsHistory(); err == nil && s.shared && key != "" {
+		err = fmt.Errorf("variables: autoscaling.%s looks back to evaluations, of which each of several hosts (--shared) knows its own only", key)
+	}
 	if err != nil {
 		err = &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
 	}
@@ -679,8 +682,13 @@ func (s *scaler) standing(ctx context.Context, name string, pools map[string]poo
 		return its, err
 	}
 	r := record{now: now}
-	r.setPlan(newPlan(p, checked))
+	r.setPlan(newPlan(p, checked, now))
 	s.due(&r, known)
+	steadied, err := s.steadied(ctx, *r.plan, poolKey{s.database.key, p.id}, known, now)
+	if err != nil {
+		return its, err
+	}
+	r.setPlan(steadied)
 	its.setPlan(r, known)
 	return its, nil
 }
@@ -709,10 +717,12 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 		r.Outcome = invalid
 		return r, err
 	}
-	r.setPlan(newPlan(p, settings))
 	key := poolKey{s.database.key, p.id}
-	var known past
-	if known, r.now, err = s.past(context.WithoutCancel(ctx), p); err != nil {
+	known, now, err := s.past(context.WithoutCancel(ctx), p)
+	r.now = now
+	r.setPlan(newPlan(p, settings, now))
+	r.setStale(p)
+	if err != nil {
 		return r, err
 	}
 	isDue := s.due(&r, known)
@@ -777,6 +787,11 @@ func (s *scaler) prepare(ctx context.Context, r *record, p pool, known past) err
 		}
 		r.setPlan(r.plan.answered(answer))
 	}
+	steadied, err := s.steadied(context.WithoutCancel(ctx), *r.plan, poolKey{s.database.key, p.id}, known, r.now)
+	if err != nil {
+		return err
+	}
+	r.setPlan(steadied)
 	r.setSize()
 	if _, clockBack := due(known.last, r.plan.reevaluate, r.now); clockBack {
 		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", r.Pool, "last", known.last)
@@ -785,7 +800,6 @@ func (s *scaler) prepare(ctx context.Context, r *record, p pool, known past) err
 		s.log.Warn(warning, "pool", p.name)
 	}
 	var line string
-	var err error
 	if name := r.plan.executor; name != shell {
 		line, err = findProgram("executor "+name, s.plugins.executors[name])
 	} else if line, err = render(p, *r.plan, known.previousSize); err != nil {
@@ -797,6 +811,18 @@ func (s *scaler) prepare(ctx context.Context, r *record, p pool, known past) err
 	}
 	r.Command = &line
 	return nil
+}
+
+// steadied returns the plan with a size as steady as the pool wants it, by what is known of its past.
+func (s *scaler) steadied(ctx context.Context, p plan, key poolKey, known past, now time.Time) (plan, error) {
+	var largest *int64
+	if p.steady.scaleDown > 0 && s.state != nil {
+		var err error
+		if largest, err = s.state.largest(ctx, key, now.Add(-p.steady.scaleDown)); err != nil {
+			return p, err
+		}
+	}
+	return p.steadied(known.previousSize, largest), nil
 }
 
 // askPlanner asks the pool's planner program.

@@ -14,7 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // for schedules, on hosts without time zones
 	"unicode/utf8"
+
+	"github.com/adhocore/gronx"
 )
 
 // plan.go owns the vocabulary (pool, settings, plan) and the arithmetic: the formula, its bounds and when a pool is
@@ -49,6 +52,9 @@ type pool struct {
 	overdue     misleading // RUNNING for longer than their project's timeout and five minutes
 	expired     misleading // QUEUED for longer than auto_abort_minutes, or without a queued_time
 	projectless misleading // QUEUED without a project
+
+	staleQueued   int64 // expired or projectless
+	freshProjects int64 // the projects of the other QUEUED builds
 }
 
 // misleading is a number of builds and the age of the oldest; the age is 0 where none of them has a time.
@@ -66,6 +72,7 @@ type settings struct {
 	planner, executor                       string // stock, shell, or the name of a plugin program
 	command                                 string // the template
 	variables                               map[string]any
+	steady                                  steadiness
 }
 
 // plan is a size and how it came about: (queued × queuedWeight + running × runningWeight) × multiplier + excess,
@@ -80,6 +87,8 @@ type plan struct {
 	size       int64
 	queuedSize int64  // queued held within minimum … maximum
 	capped     string // the bound that changed the size: "minimum", "maximum" or ""
+	steps      []step // by which the pool's steadiness led to the size, in their order
+	planned    int64  // the size before those of them that look back, which later evaluations look back to
 
 	answer *answer // of the plugin program that planned instead of the formula: then base is nil, and raw its size
 }
@@ -117,13 +126,22 @@ func (p pool) checked(enabled plugins) (settings, error) {
 	case r.err != nil:
 		return settings{}, r.err
 	case s.minimum > s.maximum:
-		return settings{}, fmt.Errorf("minimum %d is above maximum %d", s.minimum, s.maximum)
+		return settings{}, aboveMaximum(s.minimum, s.maximum)
 	case s.planner != stock && enabled.planners[s.planner] == "":
 		return settings{}, notEnabled("planner", s.planner, stock, enabled.planners)
 	case s.executor != shell && enabled.executors[s.executor] == "":
 		return settings{}, notEnabled("executor", s.executor, shell, enabled.executors)
 	}
+	if object, steady := s.variables["autoscaling"]; steady {
+		if s.steady, err = parseSteadiness(object, s); err != nil {
+			return settings{}, fmt.Errorf("variables: %w", err)
+		}
+	}
 	return s, nil
+}
+
+func aboveMaximum(minimum, maximum int64) error {
+	return fmt.Errorf("minimum %d is above maximum %d", minimum, maximum)
 }
 
 func notEnabled(what, name, builtIn string, programs map[string]string) error {
@@ -236,8 +254,21 @@ func number(value any) any {
 	return value
 }
 
-// newPlan sizes a pool with the settings that its checked gave.
-func newPlan(p pool, s settings) plan {
+// newPlan sizes a pool with the settings that its checked gave, as they are at that time. What looks back is for steadied.
+func newPlan(p pool, s settings, now time.Time) plan {
+	result := formula(p, s)
+	if s.steady.ignoreStale {
+		p.queuedBuilds, p.queuedProjects, p.running = p.queuedBuilds-p.staleQueued, p.freshProjects, p.running-p.overdue.count
+		result = result.stepTo("stale_builds", formula(p, s))
+	}
+	if when := s.steady.at(now); when != nil {
+		result = result.stepTo("schedule "+when.String(), formula(p, when.replaces(s)))
+	}
+	return result
+}
+
+// formula is the size that counts and settings make.
+func formula(p pool, s settings) plan {
 	result := plan{settings: s, builds: p.queuedBuilds, queued: p.queuedBuilds, running: p.running}
 	if s.buildLatest {
 		result.queued = p.queuedProjects
@@ -249,6 +280,7 @@ func newPlan(p pool, s settings) plan {
 
 	result.size, result.capped = hold(ceiling(result.raw), s.minimum, s.maximum)
 	result.queuedSize, _ = hold(big.NewInt(result.queued), s.minimum, s.maximum)
+	result.planned = result.size
 	return result
 }
 
@@ -257,7 +289,235 @@ func (p plan) answered(a answer) plan {
 	p.answer, p.base, p.raw = &a, nil, new(big.Rat).SetInt64(a.size)
 	p.size, p.capped = hold(big.NewInt(a.size), p.minimum, p.maximum)
 	p.queuedSize, _ = hold(big.NewInt(a.queuedSize), p.minimum, p.maximum)
+	p.planned, p.steps = p.size, nil
 	return p
+}
+
+// steadiness is what the object "autoscaling" in a pool's variables says about changing its size less abruptly.
+type steadiness struct {
+	scaleDown   time.Duration // never below the largest size planned in so long; 0: whatever was planned
+	stepUp      *int64        // most workers to add in one evaluation; nil: any number
+	stepDown    *int64        // most workers to take away in one
+	schedule    []scheduled
+	ignoreStale bool // misleading builds do not count
+}
+
+// step is how one part of the steadiness changed the size.
+type step struct {
+	name          string
+	before, after int64
+}
+
+// stepTo returns the plan after, to which the step of that name led.
+func (p plan) stepTo(name string, after plan) plan {
+	after.steps = append(slices.Clip(p.steps), step{name, p.size, after.size})
+	return after
+}
+
+// resized returns the plan with another size, to which the step of that name led.
+func (p plan) resized(name string, size int64) plan {
+	after := p
+	after.size = size
+	if size != p.size {
+		after.capped = ""
+	}
+	return p.stepTo(name, after)
+}
+
+// steadied returns the plan with a size as steady as the pool wants it. previous is the size of its last evaluation that
+// scaled, and largest the largest that was planned within scaleDown until now; either is nil where there is none.
+func (p plan) steadied(previous, largest *int64) plan {
+	if p.steady.scaleDown > 0 && largest != nil {
+		p = p.resized(scaleDownMinutes, max(p.size, *largest))
+	}
+	if p.steady.stepUp != nil && previous != nil {
+		p = p.resized(maxStepUp, min(p.size, add(*previous, *p.steady.stepUp)))
+	}
+	if p.steady.stepDown != nil && previous != nil {
+		p = p.resized(maxStepDown, max(p.size, *previous-*p.steady.stepDown))
+	}
+	if size, bound := hold(big.NewInt(p.size), p.minimum, p.maximum); bound != "" {
+		p = p.resized(bound, size)
+		p.capped = bound
+	}
+	return p
+}
+
+// add adds two numbers of zero or more, to the largest that there is at most.
+func add(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// The keys of the object "autoscaling".
+const (
+	scaleDownMinutes = "scale_down_minutes"
+	maxStepUp        = "max_step_up"
+	maxStepDown      = "max_step_down"
+	scheduleKey      = "schedule"
+	staleBuilds      = "stale_builds"
+)
+
+// longestLookBack is how long evaluations are remembered, in minutes.
+const longestLookBack = int64(keepFor / time.Minute)
+
+// parseSteadiness reads the object "autoscaling" of a pool with those settings. An error names the key.
+func parseSteadiness(value any, base settings) (s steadiness, err error) {
+	object, isObject := value.(map[string]any)
+	if !isObject {
+		return s, isNot("autoscaling", value, "an object")
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		value, name := object[key], "autoscaling."+key
+		switch key {
+		case scaleDownMinutes:
+			var minutes int64
+			if minutes, err = whole(name, value, longestLookBack); err == nil {
+				s.scaleDown = time.Duration(minutes) * time.Minute
+			}
+		case maxStepUp:
+			s.stepUp, err = wholePointer(name, value)
+		case maxStepDown:
+			s.stepDown, err = wholePointer(name, value)
+		case scheduleKey:
+			s.schedule, err = parseSchedule(name, value, base)
+		case staleBuilds:
+			if s.ignoreStale = value == "ignore"; !s.ignoreStale {
+				err = isNot(name, value, `"ignore"`)
+			}
+		default:
+			err = fmt.Errorf("%s means nothing (known: %s)", name, strings.Join([]string{scaleDownMinutes, maxStepUp, maxStepDown, scheduleKey, staleBuilds}, ", "))
+		}
+		if err != nil {
+			return steadiness{}, err
+		}
+	}
+	return s, nil
+}
+
+// needsHistory is the key of what looks back to earlier evaluations, "" if nothing does.
+func (s steadiness) needsHistory() string {
+	switch {
+	case s.scaleDown > 0:
+		return scaleDownMinutes
+	case s.stepUp != nil:
+		return maxStepUp
+	case s.stepDown != nil:
+		return maxStepDown
+	}
+	return ""
+}
+
+// scheduled are settings for the minutes that a cron expression matches.
+type scheduled struct {
+	when                     string
+	zone                     *time.Location
+	minimum, maximum, excess *int64 // nil: as the pool has it
+}
+
+func (s scheduled) String() string { return fmt.Sprintf("%q (%s)", s.when, s.zone) }
+
+// parseSchedule reads the list of a pool with those settings.
+func parseSchedule(name string, value any, base settings) (all []scheduled, err error) {
+	list, isList := value.([]any)
+	if !isList {
+		return nil, isNot(name, value, "a list")
+	}
+	for i, value := range list {
+		name := fmt.Sprintf("%s[%d]", name, i)
+		entry, isObject := value.(map[string]any)
+		if !isObject {
+			return nil, isNot(name, value, "an object")
+		}
+		s := scheduled{zone: time.UTC}
+		for _, key := range slices.Sorted(maps.Keys(entry)) {
+			value, name := entry[key], name+"."+key
+			switch key {
+			case "when":
+				s.when, _ = value.(string)
+				// Five fields, since the parser takes seconds, years and names for expressions, too.
+				if parser := gronx.New(); len(strings.Fields(s.when)) != 5 || !parser.IsValid(s.when) {
+					err = isNot(name, value, "a cron expression of five fields: minute, hour, day of the month, month, day of the week")
+				}
+			case "timezone":
+				zone, _ := value.(string)
+				if s.zone, err = time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
+					err = isNot(name, value, "a time zone such as Europe/Berlin")
+				}
+			case "minimum":
+				s.minimum, err = wholePointer(name, value)
+			case "maximum":
+				s.maximum, err = wholePointer(name, value)
+			case "excess":
+				if excess, isWhole := value.(int64); isWhole {
+					s.excess = &excess
+				} else {
+					err = isNot(name, value, "a whole number")
+				}
+			default:
+				err = fmt.Errorf("%s means nothing (known: when, timezone, minimum, maximum, excess)", name)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if s.when == "" {
+			return nil, fmt.Errorf("%s has no key when, a cron expression", name)
+		}
+		if then := s.replaces(base); then.minimum > then.maximum {
+			return nil, fmt.Errorf("%s: %w", name, aboveMaximum(then.minimum, then.maximum))
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// at returns the last entry of the schedule that matches the minute; nil if none does.
+func (s steadiness) at(now time.Time) *scheduled {
+	parser := gronx.New()
+	for _, entry := range slices.Backward(s.schedule) {
+		if matches, err := parser.IsDue(entry.when, now.In(entry.zone).Truncate(time.Minute)); err == nil && matches {
+			return &entry
+		}
+	}
+	return nil
+}
+
+// replaces returns the settings with those that the entry has.
+func (s scheduled) replaces(base settings) settings {
+	for _, replace := range []struct {
+		with *int64
+		it   *int64
+	}{{s.minimum, &base.minimum}, {s.maximum, &base.maximum}, {s.excess, &base.excess}} {
+		if replace.with != nil {
+			*replace.it = *replace.with
+		}
+	}
+	return base
+}
+
+// whole reads a whole number from 0 to most.
+func whole(name string, value any, most int64) (int64, error) {
+	if n, isWhole := value.(int64); isWhole && n >= 0 && n <= most {
+		return n, nil
+	}
+	return 0, isNot(name, value, fmt.Sprintf("a whole number from 0 to %d", most))
+}
+
+func wholePointer(name string, value any) (*int64, error) {
+	n, err := whole(name, value, math.MaxInt64)
+	return &n, err
+}
+
+// isNot says that what a key has is not what it should be.
+func isNot(name string, value any, shouldBe string) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s is %.80s, which is not %s", name, text, shouldBe)
 }
 
 // parseAnswer parses what a planner program printed: one JSON object with the integers size and queued_size, of zero or

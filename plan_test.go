@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"math"
 	"math/big"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,7 +33,7 @@ func planOf(t testing.TB, p pool) plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newPlan(p, s)
+	return newPlan(p, s, time.Now())
 }
 
 func TestPlan(t *testing.T) {
@@ -205,9 +207,9 @@ func FuzzPlan(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first := newPlan(p, s)
+		first := newPlan(p, s, time.Now())
 		p.queuedBuilds++
-		second := newPlan(p, s)
+		second := newPlan(p, s, time.Now())
 		for _, n := range []int64{first.size, first.queuedSize} {
 			if n < minimum || n > maximum {
 				t.Fatalf("%d is not within %d … %d", n, minimum, maximum)
@@ -273,5 +275,202 @@ func FuzzVariables(f *testing.F) {
 			}
 		}
 		known(variables)
+	})
+}
+
+// steadyPool is a pool whose variables have that object "autoscaling".
+func steadyPool(object string, columns map[string]any) pool {
+	p := testPool(columns)
+	p.columns["variables"] = `{"autoscaling": ` + object + `}`
+	return p
+}
+
+// TestSteadinessRefused: an unknown key, a wrong type and an impossible value are errors that name the key.
+func TestSteadinessRefused(t *testing.T) {
+	for object, want := range map[string]string{
+		`3`:                                     `autoscaling is 3, which is not an object`,
+		`null`:                                  `autoscaling is null, which is not an object`,
+		`{"scale_down_minute": 3}`:              `autoscaling.scale_down_minute means nothing (known: scale_down_minutes, max_step_up, max_step_down, schedule, stale_builds)`,
+		`{"scale_down_minutes": "3"}`:           `autoscaling.scale_down_minutes is "3", which is not a whole number from 0 to 129600`,
+		`{"scale_down_minutes": 1.5}`:           `autoscaling.scale_down_minutes is 1.5, which is not a whole number`,
+		`{"scale_down_minutes": -1}`:            `autoscaling.scale_down_minutes is -1, which is not a whole number`,
+		`{"scale_down_minutes": 129601}`:        `autoscaling.scale_down_minutes is 129601, which is not a whole number`, // older evaluations are gone
+		`{"max_step_up": null}`:                 `autoscaling.max_step_up is null, which is not a whole number`,
+		`{"max_step_down": -3}`:                 `autoscaling.max_step_down is -3, which is not a whole number`,
+		`{"max_step_up": 99999999999999999999}`: `autoscaling.max_step_up is "99999999999999999999", which is not a whole number`,
+		`{"stale_builds": "count"}`:             `autoscaling.stale_builds is "count", which is not "ignore"`,
+		`{"stale_builds": true}`:                `autoscaling.stale_builds is true, which is not "ignore"`,
+		`{"schedule": {}}`:                      `autoscaling.schedule is {}, which is not a list`,
+		`{"schedule": [3]}`:                     `autoscaling.schedule[0] is 3, which is not an object`,
+		`{"schedule": [{}]}`:                    `autoscaling.schedule[0] has no key when`,
+		`{"schedule": [{"minimum": 3}]}`:        `autoscaling.schedule[0] has no key when`,
+		`{"schedule": [{"when": "* * * * *"}, {"when": "* 25 * * *"}]}`: `autoscaling.schedule[1].when is "* 25 * * *", which is not a cron expression of five fields`,
+		`{"schedule": [{"when": "* * * *"}]}`:                           `autoscaling.schedule[0].when is "* * * *", which is not a cron expression`,
+		`{"schedule": [{"when": "0 * * * * *"}]}`:                       `autoscaling.schedule[0].when is "0 * * * * *", which is not a cron expression`,
+		`{"schedule": [{"when": "@daily"}]}`:                            `autoscaling.schedule[0].when is "@daily", which is not a cron expression`,
+		`{"schedule": [{"when": 5}]}`:                                   `autoscaling.schedule[0].when is 5, which is not a cron expression`,
+		`{"schedule": [{"when": "* * * * *", "timezone": "Berlin"}]}`:   `autoscaling.schedule[0].timezone is "Berlin", which is not a time zone such as Europe/Berlin`,
+		`{"schedule": [{"when": "* * * * *", "timezone": ""}]}`:         `autoscaling.schedule[0].timezone is "", which is not a time zone`,
+		`{"schedule": [{"when": "* * * * *", "timezone": "Local"}]}`:    `autoscaling.schedule[0].timezone is "Local", which is not a time zone`,
+		`{"schedule": [{"when": "* * * * *", "timezone": 2}]}`:          `autoscaling.schedule[0].timezone is 2, which is not a time zone`,
+		`{"schedule": [{"when": "* * * * *", "minimum": -1}]}`:          `autoscaling.schedule[0].minimum is -1, which is not a whole number`,
+		`{"schedule": [{"when": "* * * * *", "excess": 0.5}]}`:          `autoscaling.schedule[0].excess is 0.5, which is not a whole number`,
+		`{"schedule": [{"when": "* * * * *", "multiplier": 2}]}`:        `autoscaling.schedule[0].multiplier means nothing (known: when, timezone, minimum, maximum, excess)`,
+		`{"schedule": [{"when": "* * * * *", "minimum": 11}]}`:          `autoscaling.schedule[0]: minimum 11 is above maximum 10`, // the pool's own
+	} {
+		_, err := steadyPool(object, nil).checked(plugins{})
+		if err == nil || !strings.HasPrefix(err.Error(), "variables: "+want) {
+			t.Errorf("%s: %v, want %s", object, err, want)
+		}
+	}
+	for _, object := range []string{`{}`, `{"schedule": []}`, `{"scale_down_minutes": 0, "max_step_up": 0, "max_step_down": 0}`,
+		`{"schedule": [{"when": "*/5 8-17 1,15 jan-mar mon-fri"}, {"when": "0 0 * * 7", "timezone": "UTC", "excess": -3, "minimum": 3, "maximum": 3}]}`} {
+		if _, err := steadyPool(object, nil).checked(plugins{}); err != nil {
+			t.Errorf("%s: %v", object, err)
+		}
+	}
+}
+
+// TestSteadied: what each key makes of a size. Hand-computed.
+func TestSteadied(t *testing.T) {
+	for _, test := range []struct {
+		name              string
+		object            string
+		columns           map[string]any
+		queued            int64
+		previous, largest any // numbers, or nil
+		size              int64
+		capped            string
+		steps             []step
+	}{
+		{name: "without the object", object: `{}`, queued: 7, previous: 1, largest: 9, size: 7},
+		{name: "the largest in the last minutes", object: `{"scale_down_minutes": 30}`, queued: 3, previous: 9, largest: 8, size: 8, steps: []step{{"scale_down_minutes", 3, 8}}},
+		{name: "of which the plan is one", object: `{"scale_down_minutes": 30}`, queued: 7, previous: 2, largest: 4, size: 7, steps: []step{{"scale_down_minutes", 7, 7}}},
+		{name: "nothing was planned", object: `{"scale_down_minutes": 30}`, queued: 7, size: 7},
+		{name: "one at a time up", object: `{"max_step_up": 1}`, queued: 9, previous: 3, size: 4, steps: []step{{"max_step_up", 9, 4}}},
+		{name: "up, with nothing to count from", object: `{"max_step_up": 1}`, queued: 9, size: 9},
+		{name: "up, but going down", object: `{"max_step_up": 1}`, queued: 2, previous: 9, size: 2, steps: []step{{"max_step_up", 2, 2}}},
+		{name: "two at a time down", object: `{"max_step_down": 2}`, queued: 0, previous: 9, size: 7, steps: []step{{"max_step_down", 0, 7}}},
+		{name: "never down", object: `{"max_step_down": 0}`, queued: 0, previous: 9, size: 9, steps: []step{{"max_step_down", 0, 9}}},
+		{name: "both, and the largest", object: `{"scale_down_minutes": 9, "max_step_up": 3, "max_step_down": 2}`, queued: 1, previous: 4, largest: 10, size: 7,
+			steps: []step{{"scale_down_minutes", 1, 10}, {"max_step_up", 10, 7}, {"max_step_down", 7, 7}}},
+		{name: "the bounds hold last, above", object: `{"scale_down_minutes": 9}`, queued: 1, largest: 50, size: 10, capped: "maximum",
+			steps: []step{{"scale_down_minutes", 1, 50}, {"maximum", 50, 10}}},
+		{name: "the bounds hold last, below", object: `{"max_step_up": 1}`, columns: map[string]any{"minimum": int64(5)}, queued: 9, previous: 2, size: 5, capped: "minimum",
+			steps: []step{{"max_step_up", 9, 3}, {"minimum", 3, 5}}},
+		{name: "a maximum that was lowered", object: `{"max_step_down": 1}`, queued: 3, previous: 40, size: 10, capped: "maximum",
+			steps: []step{{"max_step_down", 3, 39}, {"maximum", 39, 10}}},
+		{name: "capped by the formula stays", object: `{"max_step_up": 20}`, queued: 90, previous: 2, size: 10, capped: "maximum", steps: []step{{"max_step_up", 10, 10}}},
+		{name: "no overflow", object: `{"max_step_up": 9223372036854775807}`, queued: 4, previous: math.MaxInt64, size: 4, steps: []step{{"max_step_up", 4, 4}}},
+	} {
+		p := steadyPool(test.object, test.columns)
+		p.queuedBuilds = test.queued
+		number := func(v any) *int64 {
+			if v == nil {
+				return nil
+			}
+			return ptr(reflect.ValueOf(v).Int())
+		}
+		got := planOf(t, p).steadied(number(test.previous), number(test.largest))
+		if got.size != test.size || got.capped != test.capped || !slices.Equal(got.steps, test.steps) {
+			t.Errorf("%s: size %d, capped %q, steps %v", test.name, got.size, got.capped, got.steps)
+		}
+	}
+}
+
+// TestSchedule: the last entry that matches the minute, on the clocks of its zone, also where those are changed.
+func TestSchedule(t *testing.T) {
+	const office = `{"schedule": [{"when": "* 8-17 * * mon-fri", "timezone": "Europe/Berlin", "minimum": 5, "maximum": 40, "excess": 2},
+		{"when": "* 2 * * *", "timezone": "Europe/Berlin", "minimum": 7}, {"when": "0-29 12 24 12 *", "timezone": "America/New_York", "maximum": 1}]}`
+	for _, test := range []struct {
+		at   string
+		size int64 // of 3 queued builds
+		why  string
+	}{
+		{"2026-11-23T06:59:59Z", 3, "before eight on a Monday in Berlin"},
+		{"2026-11-23T07:00:00Z", 5, "at eight: 3 + 2, and 5 is the minimum"},
+		{"2026-11-23T16:59:59Z", 5, "until six"},
+		{"2026-11-23T17:00:00Z", 3, "at six"},
+		{"2026-11-22T10:00:00Z", 3, "on a Sunday"},
+		{"2026-07-06T06:00:00Z", 5, "at eight in summer"},
+		{"2026-07-06T05:59:59Z", 3, "before it"},
+		{"2026-03-29T00:59:59Z", 3, "01:59, and the next minute is 03:00"},
+		{"2026-03-29T01:00:00Z", 3, "03:00: there is no two on that day"},
+		{"2026-10-25T00:00:00Z", 7, "02:00, the first time"},
+		{"2026-10-25T00:59:59Z", 7, "02:59, the first time"},
+		{"2026-10-25T01:00:00Z", 7, "02:00 again"},
+		{"2026-10-25T01:59:59Z", 7, "02:59 again"},
+		{"2026-10-25T02:00:00Z", 3, "03:00"},
+		{"2026-12-24T17:15:00Z", 1, "the last entry, at 12:15 in New York"},
+		{"2026-12-24T16:45:00Z", 5, "at 11:45 there, the first still, on a Thursday"},
+	} {
+		at, err := time.Parse(time.RFC3339, test.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := steadyPool(office, nil)
+		p.queuedBuilds = 3
+		s, err := p.checked(plugins{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := newPlan(p, s, at); got.size != test.size || len(got.steps) > 1 || len(got.steps) == 1 && got.steps[0].before != 3 {
+			t.Errorf("%s (%s): size %d by %v, want %d", test.at, test.why, got.size, got.steps, test.size)
+		}
+	}
+}
+
+// TestStaleBuilds: ignored builds count nowhere; that they are ignored is a step.
+func TestStaleBuilds(t *testing.T) {
+	p := steadyPool(`{"stale_builds": "ignore"}`, nil)
+	p.queuedBuilds, p.queuedProjects, p.running = 8, 5, 4
+	p.staleQueued, p.freshProjects, p.overdue.count = 3, 2, 1
+	if got := planOf(t, p); got.queued != 5 || got.running != 3 || got.size != 8 || got.queuedSize != 5 || !slices.Equal(got.steps, []step{{"stale_builds", 10, 8}}) {
+		t.Errorf("queued %d, running %d, size %d, steps %v", got.queued, got.running, got.size, got.steps)
+	}
+	p.columns["build_latest"] = true
+	if got := planOf(t, p); got.queued != 2 || got.size != 5 || got.builds != 5 {
+		t.Errorf("build_latest: queued %d of %d, size %d", got.queued, got.builds, got.size)
+	}
+	p.columns["variables"] = "{}"
+	if got := planOf(t, p); got.queued != 5 || got.running != 4 || got.steps != nil {
+		t.Errorf("by default: queued %d, running %d, %v", got.queued, got.running, got.steps)
+	}
+}
+
+// FuzzSteadied: whatever looks back and however, the size is within the pool's bounds, and the steps are a chain to it.
+func FuzzSteadied(f *testing.F) {
+	f.Add(int64(3), int64(9), int64(8), int64(30), int64(1), int64(2), int64(1), int64(10))
+	f.Add(int64(0), int64(-1), int64(-1), int64(0), int64(-1), int64(-1), int64(0), int64(math.MaxInt64))
+	f.Add(int64(7), int64(math.MaxInt64), int64(3), int64(1), int64(math.MaxInt64), int64(math.MaxInt64), int64(2), int64(5))
+	f.Fuzz(func(t *testing.T, queued, previous, largest, minutes, up, down, minimum, maximum int64) {
+		natural := func(n int64) *int64 {
+			if n < 0 {
+				return nil
+			}
+			return &n
+		}
+		p := testPool(map[string]any{"minimum": minimum, "maximum": maximum})
+		p.queuedBuilds = max(0, queued)
+		s, err := p.checked(plugins{})
+		if err != nil {
+			return
+		}
+		s.steady = steadiness{scaleDown: time.Duration(minutes), stepUp: natural(up), stepDown: natural(down)}
+		first := newPlan(p, s, time.Now())
+		got := first.steadied(natural(previous), natural(largest))
+		if got.size < minimum || got.size > maximum || got.planned != first.size {
+			t.Errorf("size %d outside %d … %d, planned %d of %d", got.size, minimum, maximum, got.planned, first.size)
+		}
+		at := first.size
+		for _, s := range got.steps {
+			if s.before != at {
+				t.Errorf("%v do not follow upon each other", got.steps)
+			}
+			at = s.after
+		}
+		if at != got.size {
+			t.Errorf("%v do not lead to %d", got.steps, got.size)
+		}
 	})
 }

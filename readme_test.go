@@ -73,7 +73,7 @@ func anHour(t *testing.T) (state string) {
 		{"windows", 8 * time.Minute, 2, 2, 3, scaled, "", 0},
 	} {
 		began := ago(e.since).UnixMilli()
-		execSQLite(t, state, `INSERT INTO evaluations SELECT ?, database, pool_id, pool, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ''
+		execSQLite(t, state, `INSERT INTO evaluations SELECT ?, database, pool_id, pool, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), '', NULL
 			FROM evaluations WHERE id > 999 AND pool = ?`, i+1, began, began, e.queued, e.running, e.size, e.queued, began+2317, e.outcome, e.exitCode, e.err, e.pool)
 	}
 	execSQLite(t, state, "DELETE FROM evaluations WHERE id > 999")

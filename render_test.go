@@ -352,7 +352,7 @@ func FuzzRender(f *testing.F) {
 		if err != nil {
 			return
 		}
-		line, err := render(p, newPlan(p, s), nil)
+		line, err := render(p, newPlan(p, s, time.Now()), nil)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "executor_command") {
 				t.Fatalf("error %q does not say what it is about", err)

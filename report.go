@@ -69,6 +69,9 @@ type record struct {
 	ExitCode     *int             `json:"exit_code"`
 	DurationMS   *int64           `json:"duration_ms"`
 	Error        *string          `json:"error"`
+	StaleQueued  *int64           `json:"stale_queued"`  // builds that mislead: no worker takes them
+	StaleRunning *int64           `json:"stale_running"` // and: their workers are gone
+	Steps        []sizeStep       `json:"steps"`         // by which the pool's steadiness led to the size
 
 	plan *plan     // of a pool with valid settings
 	now  time.Time // of the pool's turn, and then its end, for the text
@@ -82,9 +85,23 @@ func (r *record) setPlan(p plan) {
 	r.Planner, r.Executor = &p.planner, &p.executor
 }
 
+// sizeStep is a step as results have it.
+type sizeStep struct {
+	Name   string `json:"name"`
+	Before int64  `json:"before"`
+	After  int64  `json:"after"`
+}
+
+// setStale fills in the builds that mislead.
+func (r *record) setStale(p pool) { r.StaleQueued, r.StaleRunning = &p.staleQueued, &p.overdue.count }
+
 // setSize fills in the plan's size and how it came about.
 func (r *record) setSize() {
 	r.Size, r.QueuedSize, r.Capped = &r.plan.size, &r.plan.queuedSize, &r.plan.capped
+	r.Steps = []sizeStep{}
+	for _, s := range r.plan.steps {
+		r.Steps = append(r.Steps, sizeStep{s.name, s.before, s.after})
+	}
 	raw := json.RawMessage(decimalString(r.plan.raw))
 	r.Raw, r.Reason = &raw, strings.Join(terms(*r.plan), "; ")
 }
@@ -154,16 +171,20 @@ func terms(p plan) []string {
 		return fmt.Sprintf("%s %d * %s = %s", name, n, decimalString(weight), decimalString(product))
 	}
 	held := ""
-	if p.capped != "" {
-		held = ", held to the " + p.capped
+	size, bound := hold(ceiling(p.raw), p.minimum, p.maximum)
+	if bound != "" {
+		held = ", held to the " + bound
 	}
-	bounds := fmt.Sprintf("bounds %d to %d, so size %d%s", p.minimum, p.maximum, p.size, held)
+	last := []string{fmt.Sprintf("bounds %d to %d, so size %d%s", p.minimum, p.maximum, size, held)}
+	for _, s := range p.steps {
+		last = append(last, fmt.Sprintf("step %s: %d, after it %d", s.name, s.before, s.after))
+	}
 	if p.answer != nil {
 		asked := fmt.Sprintf("planner %s says %d", p.planner, p.answer.size)
 		if p.answer.reason != "" {
 			asked += fmt.Sprintf(": %s", label(p.answer.reason))
 		}
-		return []string{asked, bounds}
+		return append([]string{asked}, last...)
 	}
 	queued := term("queued", p.queued, p.queuedWeight)
 	if p.buildLatest {
@@ -173,12 +194,11 @@ func terms(p plan) []string {
 	if p.excess < 0 {
 		excess = fmt.Sprintf("- %d", -p.excess)
 	}
-	return []string{
+	return append([]string{
 		queued,
 		term("running", p.running, p.runningWeight),
 		fmt.Sprintf("load %s * %s %s = %s", decimalString(p.base), decimalString(p.multiplier), excess, decimalString(p.raw)),
-		bounds,
-	}
+	}, last...)
 }
 
 // writeText writes the record as a block for people.

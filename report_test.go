@@ -31,7 +31,7 @@ func pastOf(t testing.TB, address, queue string, past ...evaluation) (state stri
 	}
 	execSQLite(t, state, "UPDATE evaluations SET id = 1000, started = ?1, ended = ?1", time.Now().UnixMilli())
 	for i, e := range past {
-		execSQLite(t, state, `INSERT INTO evaluations SELECT ?, database, pool_id, pool, ?, ?, 0, ?, ?, ?, ?, ?, nullif(?, ''), ?, nullif(?, ''), ''
+		execSQLite(t, state, `INSERT INTO evaluations SELECT ?, database, pool_id, pool, ?, ?, 0, ?, ?, ?, ?, ?, nullif(?, ''), ?, nullif(?, ''), '', NULL
 			FROM evaluations WHERE id = 1000`, i+1, e.started.UnixMilli(), e.started.UnixMilli()+1000, e.queued, e.running, e.size, e.queuedSize,
 			millisecondsOf(e.ended), e.outcome.outcome, e.exitCode, e.err)
 	}
@@ -263,7 +263,7 @@ func TestHistory(t *testing.T) {
 			t.Errorf("%v: %v, want %v", test.args, got, test.want)
 		}
 	}
-	execSQLite(t, state, `INSERT INTO evaluations SELECT 9, 'postgres://elsewhere/vespene', 1, pool, started, deadline, 0, 1, 1, 1, 1, ended, outcome, 0, NULL, '' FROM evaluations WHERE id = 3`)
+	execSQLite(t, state, `INSERT INTO evaluations SELECT 9, 'postgres://elsewhere/vespene', 1, pool, started, deadline, 0, 1, 1, 1, 1, ended, outcome, 0, NULL, '', NULL FROM evaluations WHERE id = 3`)
 	if text := vespene(t, "history", "--state", state).stdout; !strings.Contains(text, "linux of postgres://elsewhere/vespene   q queued") || !strings.Contains(text, "linux of sqlite:/") {
 		t.Errorf("two servers' pools of one name:\n%s", text)
 	}

@@ -27,7 +27,7 @@ func TestSameRecords(t *testing.T) {
 			all[i] = append(all[i], r.records(t)...)
 		}
 		for _, record := range all[i] {
-			if len(record) != 22 {
+			if len(record) != 25 {
 				t.Errorf("%d fields in %v", len(record), record)
 			}
 			if record["outcome"] == notDue {
@@ -354,5 +354,111 @@ func TestDatabaseGone(t *testing.T) {
 	}
 	if n := len(evaluations(t, state)); n != 3 {
 		t.Errorf("%d evaluations, want those of the one run that could read", n)
+	}
+}
+
+// steadyDatabase is a database with one pool, web, whose size is the number of its queued builds, and that object "autoscaling".
+func steadyDatabase(t testing.TB, object string, queued int) string {
+	t.Helper()
+	return sqliteDatabase(t, "INSERT INTO worker_pools (id, name, maximum, reevaluate_minutes, executor_command, variables) VALUES (1, 'web', 40, 0, 'true', '{\"autoscaling\": "+object+"}')",
+		fmt.Sprintf("INSERT INTO builds (id, status, worker_pool_id, project_id) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, 'QUEUED', 1, 1 FROM n WHERE %[1]d > 0", queued))
+}
+
+// TestScaleDownMinutes: a size is held up by what was planned in the last minutes, not by what that was held up to, which
+// would hold it up for ever; a dry run and status foresee it.
+func TestScaleDownMinutes(t *testing.T) {
+	t.Parallel()
+	file := strings.TrimPrefix(steadyDatabase(t, `{"scale_down_minutes": 10}`, 0), "sqlite:")
+	state := newState(t)
+	run := func(queued int, args ...string) map[string]any {
+		t.Helper()
+		writeFile(t, file, contentOf(t, strings.TrimPrefix(steadyDatabase(t, `{"scale_down_minutes": 10}`, queued), "sqlite:")))
+		r := vespene(t, append([]string{"--database", "sqlite:" + file, "--state", state, "--output", "json"}, args...)...)
+		if r.code != 0 {
+			t.Fatalf("exit %d: %s", r.code, r.stderr)
+		}
+		return r.records(t)[0]
+	}
+	for _, at := range []struct {
+		ahead  time.Duration // how much later than the run before
+		queued int
+		size   float64
+		step   bool // something was planned in the last ten minutes
+	}{{0, 12, 12, false}, {5 * time.Minute, 3, 12, true}, {4 * time.Minute, 3, 12, true}, {2 * time.Minute, 4, 4, true}, {8 * time.Minute, 1, 4, true}, {11 * time.Minute, 1, 1, false}} {
+		if at.ahead > 0 {
+			age(t, state, at.ahead)
+		}
+		if got := run(at.queued, "--dry-run"); got["size"] != at.size {
+			t.Errorf("a dry run says %v, want %v", got["size"], at.size)
+		}
+		if got := run(at.queued, "status"); got["size"] != at.size {
+			t.Errorf("status says %v, want %v", got["size"], at.size)
+		}
+		got, steps := run(at.queued), "[]"
+		if at.step {
+			steps = fmt.Sprintf("[map[after:%v before:%d name:scale_down_minutes]]", at.size, at.queued)
+		}
+		if got["size"] != at.size || fmt.Sprint(got["steps"]) != steps {
+			t.Errorf("%d queued: size %v by %v, want %v", at.queued, got["size"], got["steps"], at.size)
+		}
+	}
+}
+
+// TestSteps: the steps are in the text, too, and what looks back is refused where hosts share the pool.
+func TestSteps(t *testing.T) {
+	t.Parallel()
+	address, state := steadyDatabase(t, `{"max_step_up": 3, "max_step_down": 1, "schedule": [{"when": "* * * * *", "excess": 1}]}`, 9), newState(t)
+	vespene(t, "--database", steadyDatabase(t, "{}", 2), "--state", state)
+	execSQLite(t, state, "UPDATE evaluations SET database = ?", "sqlite:"+strings.TrimPrefix(address, "sqlite:"))
+	text := vespene(t, "--database", address, "--state", state).stdout
+	want := `web: size 5, queued_size 9 (scaled, was 2)
+  queued   9 * 1 = 9
+  running  0 * 1 = 0
+  load     9 * 1 + 1 = 10
+  bounds   0 to 40, so size 10
+  step     schedule "* * * * *" (UTC): 9, after it 10
+  step     max_step_up: 10, after it 5
+  step     max_step_down: 5, after it 5
+`
+	if !strings.HasPrefix(text, want) {
+		t.Errorf("prints\n%s\nwant\n%s", text, want)
+	}
+	for object, code := range map[string]int{`{"scale_down_minutes": 3}`: exitInvalid, `{"max_step_up": 3}`: exitInvalid, `{"max_step_down": 3}`: exitInvalid,
+		`{"stale_builds": "ignore", "schedule": [{"when": "* * * * *", "excess": 1}]}`: 0} {
+		c, name, address := postgresDatabase(t, fileContent(t, "schema.sql"),
+			"INSERT INTO worker_pools (id, name, executor_command, variables) VALUES (1, 'web', 'true', '{\"autoscaling\": "+object+"}')")
+		got, record, stderr := runHost(t, address, newState(t))
+		if got != code || code != 0 && !strings.Contains(fmt.Sprint(record["error"]), "looks back to evaluations") {
+			t.Errorf("%s: exit %d, %v %s", object, got, record, stderr)
+		}
+		_, last, _ := c.row(t, name)
+		if (last != nil) != (code == 0) {
+			t.Errorf("%s: last evaluated %v", object, last)
+		}
+	}
+}
+
+// TestStaleInRecords: builds that mislead are told in the record, and left out where the pool wants that.
+func TestStaleInRecords(t *testing.T) {
+	t.Parallel()
+	for _, open := range []func(...string) string{
+		func(statements ...string) string { return sqliteDatabase(t, statements...) },
+		func(statements ...string) string {
+			_, _, address := postgresDatabase(t, append([]string{fileContent(t, "schema.sql")}, statements...)...)
+			return address
+		},
+	} {
+		for object, want := range map[string]string{"{}": "8 2 2 1 10", `{"stale_builds": "ignore"}`: "6 1 2 1 7"} {
+			old := time.Now().Add(-100 * time.Hour).UTC().Format(time.DateTime)
+			address := open("INSERT INTO projects (id, timeout) VALUES (1, 10), (2, 10)",
+				"INSERT INTO worker_pools (id, name, executor_command, variables) VALUES (1, 'web', 'true', '{\"autoscaling\": "+object+"}')",
+				`INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 1), (3, 'QUEUED', 1, 2), (4, 'QUEUED', 1, 2), (5, 'QUEUED', 1, 3), (6, 'QUEUED', 1, 3)`,
+				fmt.Sprintf(`INSERT INTO builds (id, status, worker_pool_id, project_id, queued_time, start_time) VALUES (7, 'QUEUED', 1, 1, '%[1]s', NULL), (8, 'QUEUED', 1, NULL, '%[1]s', NULL),
+					(9, 'RUNNING', 1, 1, '%[1]s', '%[1]s'), (10, 'RUNNING', 1, 1, '%[1]s', '%s')`, old, time.Now().UTC().Format(time.DateTime)))
+			r := vespene(t, "--database", address, "--state", newState(t), "--output", "json").records(t)[0]
+			if got := fmt.Sprint(r["queued"], r["running"], r["stale_queued"], r["stale_running"], r["size"]); got != want {
+				t.Errorf("%s, %s: %s, want %s", address, object, got, want)
+			}
+		}
 	}
 }

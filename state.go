@@ -29,7 +29,7 @@ import (
 // applicationID marks a SQLite file as ours (PRAGMA application_id); schemaVersion is its user_version.
 const (
 	applicationID = 0x76736361 // "vsca"
-	schemaVersion = 1
+	schemaVersion = 2
 )
 
 // Evaluations are kept for so long; so many of the older ones go in one run.
@@ -62,7 +62,8 @@ CREATE TABLE evaluations (
     outcome     TEXT,             -- scaled, failed or interrupted
     exit_code   INTEGER,
     error       TEXT,
-    output      TEXT              -- the end of what the command printed
+    output      TEXT,             -- the end of what the command printed
+    planned     INTEGER           -- the size before the steps that look back to it; NULL: size, of the first schema
 );
 CREATE INDEX evaluations_of_pool ON evaluations (database, pool_id);
 CREATE INDEX evaluations_scaled ON evaluations (database, pool_id) WHERE outcome = 'scaled';
@@ -327,6 +328,8 @@ func (s *state) recognise(ctx context.Context) (empty bool, err error) {
 	switch {
 	case application == applicationID && version == schemaVersion:
 		return false, nil
+	case application == applicationID && version == 1:
+		return false, s.upgrade(ctx)
 	case application == applicationID && version > schemaVersion:
 		return false, fmt.Errorf("it was written by a newer version of this program (schema %d, this one knows %d)", version, schemaVersion)
 	case application != 0 || version != 0 || tables != 0:
@@ -351,6 +354,24 @@ func (s *state) create(ctx context.Context) error {
 	}
 	_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;%s",
 		applicationID, schemaVersion, schema))
+	if err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// upgrade makes a state file of the first schema one of this. Several runs may do so at once.
+func (s *state) upgrade(ctx context.Context) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var version int
+	if err := tx.QueryRowContext(ctx, "SELECT user_version FROM pragma_user_version").Scan(&version); err != nil || version != 1 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, fmt.Sprintf("ALTER TABLE evaluations ADD COLUMN planned INTEGER; PRAGMA user_version = %d", schemaVersion))
 	if err != nil {
 		return err
 	}
@@ -415,6 +436,13 @@ func (s *state) history(ctx context.Context, database string, pools []string, si
 		since.UnixMilli(), database, len(pools) == 0, string(named))
 }
 
+// largest is the largest size that was planned for a pool since then, before it was held up or back; nil: none was.
+func (s *state) largest(ctx context.Context, key poolKey, since time.Time) (size *int64, err error) {
+	row := s.db.QueryRowContext(ctx, `SELECT max(coalesce(planned, size)) FROM evaluations
+		WHERE database = $1 AND pool_id = $2 AND started >= $3`, key.database, key.id, since.UnixMilli())
+	return size, stateFailure(s.path, row.Scan(&size))
+}
+
 // summary is what the metrics and status say of a pool's past.
 type summary struct {
 	newest   *evaluation // nil: never evaluated
@@ -477,10 +505,10 @@ func (s *state) claim(ctx context.Context, key poolKey, c claim) (id int64, err 
 		return 0, err
 	}
 	result, err := s.db.ExecContext(ctx, `INSERT INTO evaluations
-		(database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		(database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, planned)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		key.database, key.id, c.pool, c.started.UnixMilli(), c.deadline.UnixMilli(), c.forced,
-		c.plan.queued, c.plan.running, c.plan.size, c.plan.queuedSize)
+		c.plan.queued, c.plan.running, c.plan.size, c.plan.queuedSize, c.plan.planned)
 	if err != nil {
 		return 0, stateFailure(s.path, err)
 	}

@@ -330,8 +330,8 @@ func TestUnusableState(t *testing.T) {
 			"a SQLite database of something else", "name another file with --state"},
 		"of a newer version": {func(t *testing.T, path string) {
 			recordOne(t, path)
-			execSQLite(t, path, "PRAGMA user_version = 2")
-		}, "written by a newer version of this program (schema 2, this one knows 1)", "run that version"},
+			execSQLite(t, path, "PRAGMA user_version = 3")
+		}, "written by a newer version of this program (schema 3, this one knows 2)", "run that version"},
 		"read-only": {func(t *testing.T, path string) {
 			recordOne(t, path)
 			chmod(t, path, 0o400)
@@ -783,5 +783,41 @@ func TestLockFileReplaced(t *testing.T) {
 	directory, err := os.Stat(filepath.Dir(s.path))
 	if err != nil || directory.Mode().Perm() != 0o700 {
 		t.Errorf("the directory: %v, %v", directory.Mode(), err)
+	}
+}
+
+// TestFirstSchema: a state file of the first schema is taken over, by several runs at once, too; a dry run leaves it as it is.
+func TestFirstSchema(t *testing.T) {
+	t.Parallel()
+	database, state := steadyDatabase(t, `{"scale_down_minutes": 10}`, 2), newState(t)
+	if r := vespene(t, "--database", steadyDatabase(t, "{}", 7), "--state", state); r.code != 0 {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	execSQLite(t, state, "UPDATE evaluations SET database = ?", database)
+	execSQLite(t, state, "ALTER TABLE evaluations DROP COLUMN planned; PRAGMA user_version = 1")
+	dry := vespene(t, "--database", database, "--state", state, "--dry-run", "--output", "json").records(t)
+	if dry[0]["size"] != 7.0 {
+		t.Errorf("a dry run says %v", dry[0]["size"])
+	}
+	db := openSQLiteFile(t, state)
+	defer db.Close()
+	var version int
+	if err := db.QueryRow("SELECT user_version FROM pragma_user_version").Scan(&version); err != nil || version != 1 {
+		t.Errorf("the dry run left schema %d, %v", version, err)
+	}
+	var runs sync.WaitGroup
+	for range 5 {
+		runs.Go(func() {
+			if r := vespene(t, "--database", database, "--state", state); r.code != 0 && r.code != exitBusy {
+				t.Errorf("exit %d: %s", r.code, r.stderr)
+			}
+		})
+	}
+	runs.Wait()
+	if err := db.QueryRow("SELECT user_version FROM pragma_user_version").Scan(&version); err != nil || version != schemaVersion {
+		t.Errorf("schema %d, %v", version, err)
+	}
+	if all := evaluations(t, state); len(all) < 2 || all[len(all)-1].size != 7 {
+		t.Errorf("%+v", all)
 	}
 }
