@@ -172,15 +172,13 @@ func (k *checkup) checkPrivileges(ctx context.Context) {
 		k.found(isOK, "privileges", "", "the role "+role+" may do what it needs and write no other table", "")
 		return
 	}
-	cure := asOwner + "REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON " + strings.Join(names, ", ") + " FROM " + role
+	right, cure := role, asOwner+"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON "+strings.Join(names, ", ")+" FROM "+role
 	if owned { // nothing can be taken from an owner for long
-		role := "vespene_autoscale"
-		cure = "use a role that owns nothing: CREATE ROLE " + role + " LOGIN PASSWORD '…'; " + grantSelect + role
-		if k.shared {
-			cure += "; " + grantShared + role
-		}
-	} else if k.shared {
-		cure += "; " + grantShared + role
+		right = "vespene_autoscale"
+		cure = "use a role that owns nothing: CREATE ROLE " + right + " LOGIN PASSWORD '…'; " + grantSelect + right
+	}
+	if k.shared {
+		cure += "; " + grantShared + right
 	}
 	const named = 5
 	if n := len(more) - named; n > 0 {
@@ -256,7 +254,7 @@ func (k *checkup) checkCredential(ctx context.Context, c *cli.Context) {
 func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 	path, err := statePath(c.String("state"))
 	if err == nil {
-		err = k.readState(ctx, c)
+		k.state, err = readState(ctx, path)
 	}
 	if err != nil {
 		k.wrong("state", "", err)
@@ -430,25 +428,25 @@ func (k *checkup) checkTimer(ctx context.Context) {
 		k.found(isWarning, "timer", "", "how often "+unit+".timer ticks could not be found out", "systemctl list-timers "+unit+".timer")
 		return
 	}
-	late := false
+	ticks, late := fmt.Sprintf("%s.timer ticks every %s", unit, span(interval)), false
 	for _, name := range k.queues(k.known) {
 		p := k.known[name]
 		checked, err := p.checked(k.plugins)
 		if err != nil || !p.enabled || checked.reevaluate == 0 {
 			continue
 		}
-		ticks := (checked.reevaluate - early + interval - 1) / interval
-		if actual := ticks * interval; actual > checked.reevaluate+early {
+		if actual := (checked.reevaluate - early + interval - 1) / interval * interval; actual > checked.reevaluate+early {
 			late = true
-			k.found(isWarning, "timer", name, fmt.Sprintf("%s.timer ticks every %s, so that the pool is evaluated every %s and not, as reevaluate_minutes has it, every %s",
-				unit, span(interval), span(actual), span(checked.reevaluate)),
+			k.found(isWarning, "timer", name, fmt.Sprintf("%s, so that the pool is evaluated every %s and not, as reevaluate_minutes has it, every %s",
+				ticks, span(actual), span(checked.reevaluate)),
 				"let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+unit+".timer), or raise reevaluate_minutes in Vespene")
 		}
 	}
-	if k.known == nil {
-		k.found(isOK, "timer", "", fmt.Sprintf("%s.timer ticks every %s", unit, span(interval)), "")
-	} else if !late {
-		k.found(isOK, "timer", "", fmt.Sprintf("%s.timer ticks every %s, as often as every pool needs", unit, span(interval)), "")
+	if k.known != nil {
+		ticks += ", as often as every pool needs"
+	}
+	if !late {
+		k.found(isOK, "timer", "", ticks, "")
 	}
 }
 

@@ -286,10 +286,11 @@ func (d database) readPools(ctx context.Context, names []string, all bool, now t
 
 // role is the role's name as a statement has it.
 func (d database) role() string {
-	if name := d.postgres.User; !regexp.MustCompile(`^[a-z_][a-z0-9_]*$`).MatchString(name) {
-		return pgx.Identifier{name}.Sanitize()
+	name := d.postgres.User
+	if !regexp.MustCompile(`^[a-z_][a-z0-9_]*$`).MatchString(name) {
+		name = pgx.Identifier{name}.Sanitize()
 	}
-	return d.postgres.User
+	return name
 }
 
 // connect connects to PostgreSQL within connectLimit.

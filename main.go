@@ -293,9 +293,7 @@ func usageError(err error) error {
 		if name == "sleep" {
 			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) or crontab's"
 		}
-	} else if strings.Contains(text, "timeout") {
-		hint = durationHint
-	} else if strings.Contains(text, "since") {
+	} else if strings.Contains(text, "timeout") || strings.Contains(text, "since") {
 		hint = durationHint
 	} else if strings.Contains(text, "jobs") {
 		hint = jobsHint

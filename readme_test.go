@@ -56,28 +56,15 @@ func TestReadmeTranscripts(t *testing.T) {
 
 // anHour is a state file with an hour of the demo's pools.
 func anHour(t *testing.T) (state string) {
-	state = pastOf(t, demo, "linux")
-	if r := vespene(t, "--database", demo, "--state", state); r.code != 0 {
-		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	began := func(pool string, since time.Duration, queued, running, size int64, how string, exitCode int, err string) evaluation {
+		return evaluation{pool: pool, started: ago(since), queued: queued, running: running, size: size, queuedSize: queued,
+			outcome: outcome{ended: ago(since).Add(2317 * time.Millisecond), outcome: how, exitCode: &exitCode, err: err}}
 	}
-	for i, e := range []struct {
-		pool                  string
-		since                 time.Duration
-		queued, running, size int
-		outcome, err          string
-		exitCode              int
-	}{
-		{"linux", 58 * time.Minute, 1, 0, 1, scaled, "", 0}, {"linux", 46 * time.Minute, 2, 1, 3, scaled, "", 0},
-		{"linux", 34 * time.Minute, 3, 3, 6, failed, "the command ended with exit status 1", 1}, {"linux", 22 * time.Minute, 2, 4, 6, scaled, "", 0},
-		{"linux", 3 * time.Minute, 1, 3, 4, scaled, "", 0}, {"arm", 2 * time.Minute, 6, 1, 5, scaled, "", 0},
-		{"windows", 8 * time.Minute, 2, 2, 3, scaled, "", 0},
-	} {
-		began := ago(e.since).UnixMilli()
-		execSQLite(t, state, `INSERT INTO evaluations SELECT ?, database, pool_id, pool, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), '', NULL
-			FROM evaluations WHERE id > 999 AND pool = ?`, i+1, began, began, e.queued, e.running, e.size, e.queued, began+2317, e.outcome, e.exitCode, e.err, e.pool)
-	}
-	execSQLite(t, state, "DELETE FROM evaluations WHERE id > 999")
-	return state
+	return pastOf(t, demo, "",
+		began("linux", 58*time.Minute, 1, 0, 1, scaled, 0, ""), began("linux", 46*time.Minute, 2, 1, 3, scaled, 0, ""),
+		began("linux", 34*time.Minute, 3, 3, 6, failed, 1, "the command ended with exit status 1"), began("linux", 22*time.Minute, 2, 4, 6, scaled, 0, ""),
+		began("linux", 3*time.Minute, 1, 3, 4, scaled, 0, ""), began("arm", 2*time.Minute, 6, 1, 5, scaled, 0, ""),
+		began("windows", 8*time.Minute, 2, 2, 3, scaled, 0, ""))
 }
 
 // tableRows are the rows of the tables below a heading of the README, cell by cell.

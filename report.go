@@ -121,11 +121,7 @@ func (r *record) question(p pool) ([]byte, error) {
 
 // setDue fills in when the pool is due; a next of zero is left out.
 func (r *record) setDue(isDue bool, next time.Time) {
-	r.Due, r.NextDue = &isDue, nil
-	if !next.IsZero() {
-		next = next.UTC().Truncate(time.Millisecond) // as the state keeps it
-		r.NextDue = &next
-	}
+	r.Due, r.NextDue = &isDue, moment(next)
 }
 
 // setNotDue makes the record that of a pool last evaluated at last, whose setDue has been called.
@@ -658,14 +654,12 @@ const (
 
 func styleOf(outcome string) string {
 	switch outcome {
-	case scaled, dryRun:
+	case scaled, dryRun, isOK:
 		return green
 	case failed, invalid, isError:
 		return red
 	case busy, interrupted, isWarning, "open":
 		return yellow
-	case isOK:
-		return green
 	}
 	return faint
 }
@@ -729,6 +723,7 @@ func writeMetrics(path string, pools []standing, read bool, code int) error {
 		}
 	}
 	if !read {
+		poolMetric := regexp.MustCompile(`^(?:# HELP |# TYPE )?vespene_autoscale_pool_([a-z_]+)`)
 		previous, _ := os.ReadFile(path)
 		for line := range strings.Lines(string(previous)) {
 			if of := poolMetric.FindStringSubmatch(line); of != nil && !strings.HasSuffix(of[1], "_builds") {
@@ -764,9 +759,6 @@ func writeMetrics(path string, pools []standing, read bool, code int) error {
 	}
 	return nil
 }
-
-// poolMetric finds the name of a pool's metric in a line of the text format.
-var poolMetric = regexp.MustCompile(`^(?:# HELP |# TYPE )?vespene_autoscale_pool_([a-z_]+)`)
 
 // replaceFile puts a file with that content, for all to read, in the place of the one at path, which may be a link to it.
 func replaceFile(path string, content []byte) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,21 +22,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
-// pastOf adds evaluations to the state of a database's pool, with the given ends and outcomes: so long ago each, lasting
-// two seconds. It returns the state file, which a run has made.
+// pastOf is a state file that a run over the pool, or with "" all pools, has made, with these evaluations in place of the
+// run's where there are any; theirs is the pool unless they name another.
 func pastOf(t testing.TB, address, queue string, past ...evaluation) (state string) {
 	t.Helper()
 	state = newState(t)
-	if r := vespene(t, "--database", address, "--state", state, "--queue", queue); r.code != 0 {
+	args := []string{"--database", address, "--state", state}
+	if queue != "" {
+		args = append(args, "--queue", queue)
+	}
+	if r := vespene(t, args...); r.code != 0 {
 		t.Fatalf("exit %d: %s", r.code, r.stderr)
 	}
-	execSQLite(t, state, "UPDATE evaluations SET id = 1000, started = ?1, ended = ?1", time.Now().UnixMilli())
+	execSQLite(t, state, "UPDATE evaluations SET id = id + 999, started = ?1, ended = ?1", time.Now().UnixMilli())
 	for i, e := range past {
 		execSQLite(t, state, `INSERT INTO evaluations SELECT ?, database, pool_id, pool, ?, ?, 0, ?, ?, ?, ?, ?, nullif(?, ''), ?, nullif(?, ''), '', NULL
-			FROM evaluations WHERE id = 1000`, i+1, e.started.UnixMilli(), e.started.UnixMilli()+1000, e.queued, e.running, e.size, e.queuedSize,
-			millisecondsOf(e.ended), e.outcome.outcome, e.exitCode, e.err)
+			FROM evaluations WHERE id > 999 AND pool = ?`, i+1, e.started.UnixMilli(), e.started.UnixMilli()+1000, e.queued, e.running, e.size, e.queuedSize,
+			millisecondsOf(e.ended), e.outcome.outcome, e.exitCode, e.err, cmp.Or(e.pool, queue))
 	}
-	execSQLite(t, state, "DELETE FROM evaluations WHERE id = 1000 AND ?", len(past) > 0)
+	execSQLite(t, state, "DELETE FROM evaluations WHERE id > 999 AND ?", len(past) > 0)
 	return state
 }
 
