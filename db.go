@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -228,6 +229,17 @@ func parseDatabase(address string) (database, error) {
 	key := "postgres://" + strings.Join(hosts, ",") + "/" + name
 	return database{key: key, postgres: config}, nil
 }
+
+// build is a row of builds. Its times are microseconds since 1970, and never where there is none.
+type build struct {
+	id, project, parent    int64 // project and parent, the build whose end started it: 0 where there is none
+	queued, started, ended int64
+	timeout                int64 // of its project, in minutes
+	status                 string
+}
+
+// never is no time.
+const never = math.MinInt64
 
 // rows are what a query gave.
 type rows struct {
