@@ -39,7 +39,7 @@ var (
 func removePackages() { os.RemoveAll(packagesFolder) }
 
 // build runs a checkout's packaging/build, with more variables in its environment.
-func build(checkout, folder string, variables ...string) (built, error) {
+func buildPackages(checkout, folder string, variables ...string) (built, error) {
 	cmd := exec.Command(filepath.Join(checkout, "packaging/build"), folder)
 	cmd.Env = append(os.Environ(), variables...)
 	if output, err := cmd.CombinedOutput(); err != nil {

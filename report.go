@@ -626,6 +626,52 @@ func (o *results) chart(title string, all []evaluation, now time.Time) {
 	fmt.Fprintf(o, "%s\n\n", asciigraph.PlotMany(lines, options...))
 }
 
+// simulation is what a simulation of a pool came to.
+type simulation struct {
+	Pool           string          `json:"pool"`
+	From           time.Time       `json:"from"`
+	To             time.Time       `json:"to"`
+	Builds         int64           `json:"builds"`
+	Variants       []variant       `json:"variants"`
+	Sweep          []variant       `json:"sweep,omitempty"`
+	Recommendation *recommendation `json:"recommendation,omitempty"`
+	Warnings       []string        `json:"warnings"`
+}
+
+// variant is what one way to run the pool came to; what is not known is null. docs/simulation.md says what the figures are.
+type variant struct {
+	Name        string         `json:"name"`
+	Settings    map[string]any `json:"settings"` // null where they are not known: what was recorded
+	WorkerHours *float64       `json:"worker_hours"`
+	Finished    int64          `json:"finished"`
+	Unfinished  int64          `json:"unfinished"`
+	Dropped     int64          `json:"dropped"`
+	Estimated   int64          `json:"estimated"`
+	WaitMedian  *float64       `json:"wait_median_s"`
+	WaitP95     *float64       `json:"wait_p95_s"`
+	WaitMax     *float64       `json:"wait_max_s"`
+	SizeMean    *float64       `json:"size_mean"`
+	SizePeak    *int64         `json:"size_peak"`
+	Utilisation *float64       `json:"utilisation"`
+	Changes     *int64         `json:"changes"`
+	AtRisk      *int64         `json:"at_risk"`
+	Unbeaten    *bool          `json:"unbeaten,omitempty"` // of a sweep: nothing waits less and costs no more, or the other way round
+
+	timeline []sample // over the window; nil where it is not shown
+}
+
+// recommendation is the cheapest way to meet a target.
+type recommendation struct {
+	Target   string         `json:"target"`
+	Met      bool           `json:"met"`
+	Settings map[string]any `json:"settings"` // to enter in Vespene, those that differ from today's; where the target is not met, the nearest ones
+	Why      string         `json:"why"`
+	Today    variant        `json:"today"`    // over the whole window
+	Then     variant        `json:"then"`     // the same with the settings
+	Searched variant        `json:"searched"` // with the settings over the first two thirds, which the search has seen
+	Verified variant        `json:"verified"` // and over the last, which it has not
+}
+
 // finding writes what a check found: one line, with the cure.
 func (o *results) finding(f finding) {
 	if o.json {

@@ -61,17 +61,17 @@ type fate struct {
 
 // simulated is what came of a scenario. Its times are in microseconds.
 type simulated struct {
-	fates                          []fate  // of the load's tasks
-	waits                          []int64 // of those that were taken and finished within the window, in order
-	unstarted                      []int64 // how long those that arrived and were neither taken nor dropped had waited by the end
-	billed, busy                   int64   // times that workers were billed, and had builds
-	finished, unfinished           int64   // builds; with dropped, all
-	dropped, orphaned              int64   // orphaned ones are among the dropped
-	estimated                      int64
-	sizePeak                       int64 // workers
-	changes                        int64 // of size
-	atRisk                         int64 // busy workers above a smaller size
-	timeline                       []sample
+	fates                []fate  // of the load's tasks
+	waits                []int64 // of those that were taken and finished within the window, in order
+	unstarted            []int64 // how long those that arrived and were neither taken nor dropped had waited by the end
+	billed, busy         int64   // times that workers were billed, and had builds
+	finished, unfinished int64   // builds; with dropped, all
+	dropped, orphaned    int64   // orphaned ones are among the dropped
+	estimated            int64
+	sizePeak             int64 // workers
+	changes              int64 // of size
+	atRisk               int64 // busy workers above a smaller size
+	timeline             []sample
 }
 
 // sample is the most that there was in a part of the window.
