@@ -32,14 +32,14 @@ var (
 			return built{}, err
 		}
 		packagesFolder = folder
-		return build(".", folder)
+		return runBuild(".", folder)
 	})
 )
 
 func removePackages() { os.RemoveAll(packagesFolder) }
 
-// build runs a checkout's packaging/build, with more variables in its environment.
-func buildPackages(checkout, folder string, variables ...string) (built, error) {
+// runBuild runs a checkout's packaging/build, with more variables in its environment.
+func runBuild(checkout, folder string, variables ...string) (built, error) {
 	cmd := exec.Command(filepath.Join(checkout, "packaging/build"), folder)
 	cmd.Env = append(os.Environ(), variables...)
 	if output, err := cmd.CombinedOutput(); err != nil {
@@ -146,7 +146,7 @@ func testReproducible(t *testing.T) {
 	if len(one.files) != 4 {
 		t.Fatalf("%v, want .deb and .rpm for two architectures", one.files)
 	}
-	another, err := build(sourceArchive(t), t.TempDir(),
+	another, err := runBuild(sourceArchive(t), t.TempDir(),
 		"VERSION="+one.version, commitTime(t), "GOFLAGS=-trimpath=false", "TZ=Asia/Tokyo", "LANG=de_DE.UTF-8")
 	if err != nil {
 		t.Fatal(err)
@@ -283,7 +283,7 @@ func later(t *testing.T) built {
 		{"tag", "v99.1-rc2"}} {
 		printed(t, append([]string{"git", "-C", source}, args...)...)
 	}
-	b, err := build(source, t.TempDir())
+	b, err := runBuild(source, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
