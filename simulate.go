@@ -937,142 +937,180 @@ type sample struct{ queued, running, size int64 }
 // newLoad makes of a pool's builds, by id, what it had to do from then to then. One that had waited for longer than abort
 // when the window began had gone by then, unless it is QUEUED still.
 func newLoad(builds []build, from, to time.Time, abort time.Duration) *load {
-	l := &load{from: from, to: to, tooOld: abort}
-	begin, end := from.UnixMicro(), to.UnixMicro()
-	var timeless, future, unfit, reversed, endless, early, projectless, impatient int64
-	var known []int64                  // durations
-	byProject := map[int32][]int64{}   // the same of each project
-	numbers := map[int64]int32{}       // of projects
-	resumed := map[int64]bool{}        // projects of which a build waited when the window began, and was taken in it
-	soFar := map[int32]int64{}         // how long tasks have run that run still
-	parents := make([]int64, 0, 1<<10) // of each task, the build's id
-	ends := make([]int64, 0, 1<<10)    // of each task, where it is known
+	r := reader{load: &load{from: from, to: to, tooOld: abort}, begin: from.UnixMicro(), end: to.UnixMicro(),
+		durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}, soFar: map[int32]int64{}}
 	for _, b := range builds {
-		isQueued, isRunning, ran := b.status == "QUEUED", b.status == "RUNNING" && b.ended == never, b.started != never
-		t := task{id: b.id, parent: -1, arrival: b.queued - begin, started: never, duration: never, timeout: b.timeout * int64(time.Minute/time.Microsecond)}
-		isOverdue := func(now int64) bool { return isRunning && ran && now-b.started > t.timeout+overdueAfter }
-		switch {
-		case b.queued == never && isQueued:
-			t.arrival, t.timeless, t.untaken = 0, true, true
-			timeless++
-		case b.queued == never:
-			timeless++
-			continue
-		case b.queued >= end:
-			future++
-			continue
-		case !ran && (b.status == "BLOCKED" || b.status == "UNKNOWN"):
-			unfit++
-			continue
-		case b.queued >= begin || isQueued && !ran:
-		case ran && b.started >= begin:
-			resumed[b.project] = true
-		case isOverdue(begin):
-			l.dead = append(l.dead, b.started-begin)
-			continue
-		case ran && (isRunning || b.ended > begin):
-			t.started = b.started - begin
-		case !ran && (b.ended > begin || b.status == "ORPHANED" && begin-b.queued <= abort.Microseconds() || b.project != 0 && resumed[b.project]):
-		default:
-			continue // it was over when the window began
-		}
-		switch number, seen := numbers[b.project]; {
-		case b.project == 0 && isQueued && !ran:
-			t.untaken = true
-			projectless++
-		case seen:
-			t.project = number
-		default: // those without a project are in a project of their own
-			t.project = int32(len(numbers)) + 1
-			numbers[cmp.Or(b.project, -b.id)] = t.project
-		}
-		recordedEnd := int64(never)
-		switch {
-		case ran && b.ended >= b.started:
-			t.duration, recordedEnd = b.ended-b.started, b.ended
-			known = append(known, t.duration)
-			byProject[t.project] = append(byProject[t.project], t.duration)
-		case ran && b.ended != never:
-			reversed++
-		case ran && !isRunning:
-			endless++
-		case ran && !isOverdue(end):
-			soFar[int32(len(l.tasks))] = end - b.started
-		}
-		if ran && b.started < b.queued {
-			early++
-		}
-		switch {
-		case recordedEnd != never && recordedEnd <= end:
-			l.recorded.finished++
-			if b.started >= begin && b.started >= b.queued {
-				l.recorded.waits = append(l.recorded.waits, b.started-b.queued)
-			}
-		case !ran && !isQueued:
-			l.recorded.dropped++
-		default:
-			l.recorded.unfinished++
-		}
-		if recordedEnd != never {
-			l.recorded.busy += max(0, min(recordedEnd, end)-max(b.started, begin))
-		} else if isRunning && ran && !isOverdue(end) {
-			l.recorded.busy += end - max(b.started, begin)
-		}
-		l.tasks, parents, ends = append(l.tasks, t), append(parents, b.parent), append(ends, recordedEnd)
+		r.read(b)
 	}
-	slices.Sort(l.recorded.waits)
-	var unknowable int64
-	if len(known) == 0 {
-		all := int64(len(l.tasks))
-		l.tasks = slices.DeleteFunc(l.tasks, func(t task) bool { return !t.untaken })
-		unknowable = all - int64(len(l.tasks))
-		parents, soFar = make([]int64, len(l.tasks)), nil
+	if len(r.durations) == 0 {
+		all := len(r.tasks)
+		r.tasks = slices.DeleteFunc(r.tasks, func(t task) bool { return !t.untaken })
+		r.unknowable, r.origins = int64(all-len(r.tasks)), make([]origin, len(r.tasks))
 	}
+	r.estimate()
+	r.follow()
+	r.note()
+	slices.Sort(r.recorded.waits)
+	return r.load
+}
+
+// reader makes a load of builds.
+type reader struct {
+	*load
+	begin, end int64             // of the window, in microseconds since 1970
+	origins    []origin          // of the tasks
+	durations  map[int32][]int64 // those that are known, of each project's builds
+	numbers    map[int64]int32   // of the projects
+	resumed    map[int64]bool    // projects of which a build waited when the window began, and was taken in it
+	soFar      map[int32]int64   // how long tasks have run that run still
+
+	timeless, future, unfit, reversed, endless, early, projectless, impatient, unknowable int64 // builds that are odd
+}
+
+// origin is what a task's build has recorded: the build that started it, and its end, never where that is not known.
+type origin struct{ parent, end int64 }
+
+// read makes a task of a build, if it is of the window.
+func (r *reader) read(b build) {
+	isQueued, isRunning, ran := b.status == "QUEUED", b.status == "RUNNING" && b.ended == never, b.started != never
+	t := task{id: b.id, parent: -1, arrival: b.queued - r.begin, started: never, duration: never, timeout: (time.Duration(b.timeout) * time.Minute).Microseconds()}
+	isOverdue := func(now int64) bool { return isRunning && ran && now-b.started > t.timeout+overdueAfter }
+	switch {
+	case b.queued == never && isQueued:
+		t.arrival, t.timeless, t.untaken = 0, true, true
+		r.timeless++
+	case b.queued == never:
+		r.timeless++
+		return
+	case b.queued >= r.end:
+		if b.queued > r.end+ahead {
+			r.future++
+		}
+		return
+	case !ran && (b.status == "BLOCKED" || b.status == "UNKNOWN"):
+		r.unfit++
+		return
+	case b.queued >= r.begin || isQueued && !ran:
+	case ran && b.started >= r.begin:
+		r.resumed[b.project] = true
+	case isOverdue(r.begin):
+		r.dead = append(r.dead, b.started-r.begin)
+		return
+	case ran && (isRunning || b.ended > r.begin):
+		t.started = b.started - r.begin
+	case !ran && (b.ended > r.begin || b.status == "ORPHANED" && r.begin-b.queued <= r.tooOld.Microseconds() || b.project != 0 && r.resumed[b.project]):
+	default:
+		return // it was over when the window began
+	}
+	switch number, seen := r.numbers[b.project]; {
+	case b.project == 0 && isQueued && !ran:
+		t.untaken = true
+		r.projectless++
+	case seen:
+		t.project = number
+	default: // one without a project had one of its own
+		t.project = int32(len(r.numbers)) + 1
+		r.numbers[cmp.Or(b.project, -b.id)] = t.project
+	}
+	its := origin{b.parent, never}
+	switch {
+	case ran && b.ended >= b.started:
+		t.duration, its.end = b.ended-b.started, b.ended
+		r.durations[t.project] = append(r.durations[t.project], t.duration)
+	case ran && b.ended != never:
+		r.reversed++
+	case ran && !isRunning:
+		r.endless++
+	case ran && !isOverdue(r.end):
+		r.soFar[int32(len(r.tasks))] = r.end - b.started
+	}
+	until := its.end
+	if isRunning && ran && !isOverdue(r.end) {
+		until = r.end
+	}
+	if until != never {
+		r.recorded.busy += max(0, min(until, r.end)-max(b.started, r.begin))
+	}
+	switch {
+	case its.end != never && its.end <= r.end:
+		r.recorded.finished++
+		if b.started >= r.begin && b.started >= b.queued {
+			r.recorded.waits = append(r.recorded.waits, b.started-b.queued)
+		}
+	case !ran && !isQueued:
+		r.recorded.dropped++
+	default:
+		r.recorded.unfinished++
+	}
+	if ran && b.started < b.queued {
+		r.early++
+	}
+	r.tasks, r.origins = append(r.tasks, t), append(r.origins, its)
+}
+
+// ahead is how much clocks may differ, in microseconds, without a word.
+const ahead = int64(time.Minute / time.Microsecond)
+
+// estimate gives the tasks a duration that have none: their project's median or else the pool's.
+func (r *reader) estimate() {
+	var all []int64
 	medians := map[int32]int64{}
-	typical := median(known)
-	for i := range l.tasks {
-		t := &l.tasks[i]
-		if t.duration == never {
-			project, seen := medians[t.project]
-			if !seen {
-				project = typical
-				if its := byProject[t.project]; len(its) > 0 {
-					project = median(its)
-				}
-				medians[t.project] = project
+	for project, durations := range r.durations {
+		medians[project] = median(durations)
+		all = append(all, durations...)
+	}
+	typical := median(all)
+	for i := range r.tasks {
+		if t := &r.tasks[i]; t.duration == never {
+			duration, known := medians[t.project]
+			if !known {
+				duration = typical
 			}
-			t.duration, t.estimated = max(project, soFar[int32(i)]), true
+			t.duration, t.estimated = max(duration, r.soFar[int32(i)]), true
 		}
-		parent, there := slices.BinarySearchFunc(l.tasks[:i], parents[i], func(t task, id int64) int { return cmp.Compare(t.id, id) })
-		if t.started != never || t.timeless || t.arrival < 0 || !there || ends[parent] == never {
+	}
+}
+
+// follow finds the tasks that others started.
+func (r *reader) follow() {
+	for i := range r.tasks {
+		t := &r.tasks[i]
+		if r.origins[i].parent == 0 {
 			continue
 		}
-		if gap := t.arrival + begin - ends[parent]; gap >= 0 {
+		parent, there := slices.BinarySearchFunc(r.tasks[:i], r.origins[i].parent, func(t task, id int64) int { return cmp.Compare(t.id, id) })
+		if !there || t.started != never || t.timeless || t.arrival < 0 || r.origins[parent].end == never {
+			continue
+		}
+		if gap := t.arrival + r.begin - r.origins[parent].end; gap >= 0 {
 			t.parent, t.arrival = int32(parent), gap
 		} else {
-			impatient++
+			r.impatient++
 		}
 	}
+}
+
+// note says what was odd.
+func (r *reader) note() {
 	for _, odd := range []struct {
 		n    int64
 		what string
 	}{
-		{timeless, "without a queued_time: left out, or where QUEUED counted and never taken"},
-		{future, "queued after the window's end, so that clocks differ or went back: left out"},
-		{unfit, "BLOCKED or UNKNOWN that never ran: left out"},
-		{reversed, "with an end before the start, so that clocks differ or went back: each takes its project's median"},
-		{endless, "with a start, no end, and not RUNNING: each takes its project's median"},
-		{early, "started before it was queued, so that clocks differ or went back: not in the recorded waits"},
-		{impatient, "queued before its pipeline's parent ended: each arrives by its own time"},
-		{unknowable, "that never ran, and none of the pool did that would tell how long they take: left out"},
-		{projectless, "QUEUED without a project, on which workers stall: counted, and never taken; delete or abort them in Vespene"},
-		{int64(len(l.dead)), "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; abort them in Vespene"},
+		{r.timeless, "without a queued_time: left out, or where QUEUED counted and never taken"},
+		{r.future, "queued after the window's end, so that clocks differ or went back: left out"},
+		{r.unfit, "BLOCKED or UNKNOWN that never ran: left out"},
+		{r.reversed, "with an end before the start, so that clocks differ or went back: taken to last as long as the median of the project"},
+		{r.endless, "with a start and no end that does not run any more: taken to last as long as the median of the project"},
+		{r.early, "started before it was queued, so that clocks differ or went back: not in the recorded waits"},
+		{r.impatient, "queued before its pipeline's parent ended: it arrives by its own time"},
+		{r.unknowable, "that never ran, and none of the pool did that would tell how long they take: left out"},
+		{r.projectless, "QUEUED without a project, on which workers stall: counted, and never taken; delete or abort it in Vespene"},
+		{int64(len(r.dead)), "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; abort it in Vespene"},
 	} {
 		if odd.n > 0 {
-			l.notes = append(l.notes, count(odd.n, "build")+" "+odd.what)
+			r.notes = append(r.notes, count(odd.n, "build")+" "+odd.what)
 		}
 	}
-	return l
 }
 
 // overdueAfter is how much longer than its project's timeout a live build may run, in microseconds.
