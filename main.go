@@ -202,7 +202,7 @@ func newApp(stdout io.Writer, action func(job) cli.ActionFunc) *cli.App {
 	return &cli.App{
 		Name:      "vespene-autoscale",
 		Usage:     "size the worker pools of a Vespene CI server once",
-		UsageText: "vespene-autoscale [options]\nvespene-autoscale status|history|check [options]",
+		UsageText: "vespene-autoscale [options]\nvespene-autoscale status|history|check|simulate [options]",
 		Description: "Reads the pools and their builds from Vespene's database and, for each pool that is due, runs the\n" +
 			"pool's command once with the number of workers it should have. How often it runs is the timer's.\n\n" +
 			"Exit codes, of several the first:\n128+n  ended by signal n" + codes.String(),
@@ -230,6 +230,21 @@ func newApp(stdout io.Writer, action func(job) cli.ActionFunc) *cli.App {
 					"It ends with 0, or with 78 if there are errors. Run it as the user of the service:\n"+
 					"sudo -u vespene-autoscale vespene-autoscale check",
 				check, ofCommand(options, "queue", "q", "database", "state", "planner", "executor", "shared", "output")...),
+			command("simulate", "show what past builds would have waited and cost with other settings",
+				"Replays the pools' builds through the planner: as they are configured, with --set, and with a fixed number of\n"+
+					"workers. Nothing is run, and nothing but --svg written. docs/simulation.md has the model and its limits.",
+				simulate, append(ofCommand(options, "queue", "q", "database", "state", "planner", "executor", "shared", "output"),
+					&cli.DurationFlag{Name: "since", Value: 7 * 24 * time.Hour, DefaultText: "168h", Usage: "replay the builds of the last `DURATION`"},
+					&cli.DurationFlag{Name: "boot", Usage: "a worker is ready so long after it was asked for: `DURATION`", DefaultText: "0s"},
+					&cli.GenericFlag{Name: "set", Value: &list{}, Usage: "simulate another value of a setting, too: `SETTING=VALUE`; repeatable"},
+					&cli.GenericFlag{Name: "sweep", Value: &list{}, Usage: "simulate all values of a setting: `SETTING=FROM:TO:STEP`; repeatable, for all combinations"},
+					&cli.StringFlag{Name: "recommend", Usage: "look for the settings with the fewest worker-hours that meet `TARGET`: wait_median, wait_p95 or wait_max, " +
+						"such as 'wait_p95<=3m'"},
+					&cli.Int64Flag{Name: "max-builds", Usage: "a worker ends after `N` builds", DefaultText: "any number"},
+					&cli.Float64Flag{Name: "max-wait", Usage: "a worker ends after it has waited for `MINUTES`", DefaultText: "never"},
+					&cli.Int64Flag{Name: "workers-per-instance", Value: 1, Usage: "size counts instances with `N` workers each"},
+					&cli.DurationFlag{Name: "billing-minimum", Usage: "a worker is billed for `DURATION` at least", DefaultText: "0s"},
+					&cli.StringFlag{Name: "svg", TakesFile: true, Usage: "draw the pool's builds and workers over time, or with --sweep the trade-off, into `FILE`"})...),
 		},
 	}
 }
@@ -346,7 +361,7 @@ func newScaler(c *cli.Context, stream *logStream) (*scaler, error) {
 	switch output := c.String("output"); {
 	case c.Args().Present():
 		f.err = errors.New("there is an argument that belongs to no option") // not quoted: it may be a database's address
-		f.hint = "name a worker pool with --queue, the database with --database; commands are status, history and check"
+		f.hint = "name a worker pool with --queue, the database with --database; commands are status, history, check and simulate"
 	case isCommand && (s.force || s.dryRun):
 		f.err = fmt.Errorf("--force and --dry-run have no meaning for %s", c.Command.Name)
 		f.hint = "leave them away: it runs no pool's command"

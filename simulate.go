@@ -2,22 +2,867 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math"
+	"math/big"
+	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/urfave/cli/v2"
 )
 
 // simulate.go owns the command simulate: the model of a pool and its workers (docs/simulation.md), and the search among
 // settings. The model is pure, and sizes come from plan.go.
 
+// simulate shows what came of the builds of pools, and what would have come of them with other settings.
+func simulate(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
+	asked, err := newQuestion(c)
+	if err == nil {
+		err = s.openDatabase(c)
+	}
+	if err == nil {
+		err = s.readState(ctx, c)
+	}
+	if err != nil {
+		return 0, err
+	}
+	pools, err := s.fresh(ctx)
+	if err != nil {
+		return 0, err
+	}
+	names := s.queues(pools)
+	if len(names) > 1 && asked.svg != "" {
+		return 0, &failure{code: exitUsage, err: fmt.Errorf("--svg takes the picture of one pool, and there are %d", len(names)), hint: "name one with --queue"}
+	}
+	if len(names) == 0 {
+		out.note("no worker pool has autoscaling enabled: name one with --queue, or enable it in Vespene")
+	}
+	for _, name := range names {
+		p, exists := pools[name]
+		if !exists {
+			err = noPool(name)
+		} else {
+			err = s.simulate(ctx, asked, p, out)
+		}
+		if ctx.Err() != nil || exitCode(err) == exitDatabase || exitCode(err) == exitState {
+			return code, err
+		}
+		if err != nil {
+			s.log.Error(withCure(err), "pool", name)
+			code = worse(code, exitCode(err))
+		}
+	}
+	return code, nil
+}
+
+// question is what a simulation is asked.
+type question struct {
+	since          time.Duration
+	boot           time.Duration
+	maxBuilds      int64
+	maxWait        *time.Duration
+	perInstance    int64
+	billingMinimum time.Duration
+	changes        point // by --set
+	sweep          [][]change
+	target         *target // to recommend for
+	svg            string  // file
+}
+
+// change is a setting with another value, as it is written.
+type change struct{ setting, value string }
+
+// point is changes of several settings, each once.
+type point []change
+
+func (p point) String() string {
+	var all []string
+	for _, c := range p {
+		all = append(all, c.setting+"="+c.value)
+	}
+	return strings.Join(all, " ")
+}
+
+// with returns the changes and others, which count where both have a setting.
+func (p point) with(others ...change) point {
+	merged := slices.Clone(p)
+	for _, other := range others {
+		merged = append(slices.DeleteFunc(merged, func(c change) bool { return c.setting == other.setting }), other)
+	}
+	return merged
+}
+
+// target is what is to be reached: a figure of the waits that is at most so long.
+type target struct {
+	text     string
+	quantile float64
+	most     int64 // microseconds
+}
+
+// settableSetting is a setting that --set takes.
+type settableSetting struct {
+	name   string
+	kind   any // of its value; nil: JSON
+	steady bool
+}
+
+// settable are the settings that --set takes, those of the object "autoscaling" last. What is a number can be swept, too.
+var settable = []settableSetting{
+	{"multiplier", 1.0, false},
+	{"excess", int64(0), false},
+	{"minimum", int64(0), false},
+	{"maximum", int64(0), false},
+	{"queued_weight", 1.0, false},
+	{"running_weight", 1.0, false},
+	{"reevaluate_minutes", int64(0), false},
+	{"build_latest", true, false},
+	{"sleep_seconds", int64(0), false},
+	{"auto_abort_minutes", int64(0), false},
+	{"planner", "", false},
+	{"executor", "", false},
+	{"executor_command", "", false},
+	{"variables", "", false},
+	{scaleDownMinutes, int64(0), true},
+	{maxStepUp, int64(0), true},
+	{maxStepDown, int64(0), true},
+	{scheduleKey, nil, true},
+	{staleBuilds, nil, true},
+}
+
+// newQuestion is what the command line asks, or what is wrong with it.
+func newQuestion(c *cli.Context) (q question, err error) {
+	q = question{since: c.Duration("since"), boot: c.Duration("boot"), maxBuilds: c.Int64("max-builds"), perInstance: c.Int64("workers-per-instance"),
+		billingMinimum: c.Duration("billing-minimum"), svg: c.String("svg")}
+	if c.IsSet("max-wait") {
+		q.maxWait = ptr(time.Duration(c.Float64("max-wait") * float64(time.Minute)))
+	}
+	usage := func(hint, format string, args ...any) (question, error) {
+		return q, &failure{code: exitUsage, err: errors.New(withoutAddress(fmt.Sprintf(format, args...))), hint: hint}
+	}
+	switch {
+	case q.boot < 0 || q.billingMinimum < 0:
+		return usage(durationHint, "--boot and --billing-minimum cannot be below zero")
+	case c.IsSet("max-builds") && q.maxBuilds < 1 || q.perInstance < 1:
+		return usage("write a whole number from 1 on", "--max-builds and --workers-per-instance cannot be below 1")
+	case q.maxWait != nil && !(*q.maxWait >= 0 && c.Float64("max-wait") < longestMinutes):
+		return usage("write minutes, such as 5", "--max-wait is not a number of minutes")
+	case c.IsSet("svg") && q.svg == "":
+		return usage("name a file", "--svg is empty")
+	}
+	for _, given := range *c.Generic("set").(*list) {
+		setting, value, isChange := strings.Cut(given, "=")
+		if !isChange || !slices.ContainsFunc(settable, func(its settableSetting) bool { return its.name == setting }) {
+			return usage("write SETTING=VALUE; settings are "+strings.Join(settableNames(), ", "), "--set %q is no setting of a pool with a value", given)
+		}
+		q.changes = q.changes.with(change{setting, value})
+	}
+	for _, given := range *c.Generic("sweep").(*list) {
+		changes, err := parseSweep(given)
+		if err != nil {
+			return usage("write SETTING=FROM:TO:STEP, such as multiplier=1:3:0.25", "--sweep %q %v", given, err)
+		}
+		if slices.ContainsFunc(q.sweep, func(its []change) bool { return its[0].setting == changes[0].setting }) {
+			return usage("give each setting one range", "--sweep %s is given twice", changes[0].setting)
+		}
+		q.sweep = append(q.sweep, changes)
+	}
+	if n := len(points(nil, q.sweep)); n > mostPoints {
+		return usage("take larger steps", "--sweep gives %d combinations, more than %d", n, mostPoints)
+	}
+	if text := c.String("recommend"); c.IsSet("recommend") {
+		if q.target = parseTarget(text); q.target == nil {
+			return usage("write wait_median, wait_p95 or wait_max, <= and a duration, such as 'wait_p95<=3m'", "--recommend %q is no target", text)
+		}
+	}
+	return q, nil
+}
+
+// mostPoints is how many combinations of settings are tried at most.
+const mostPoints = 10_000
+
+func settableNames() (names []string) {
+	for _, its := range settable {
+		names = append(names, its.name)
+	}
+	return names
+}
+
+// parseSweep reads SETTING=FROM:TO:STEP.
+func parseSweep(text string) (changes []change, err error) {
+	setting, bounds, _ := strings.Cut(text, "=")
+	i := slices.Index(settableNames(), setting)
+	if i < 0 {
+		return nil, errors.New("names no setting of a pool")
+	}
+	_, isWhole := settable[i].kind.(int64)
+	if _, isDecimal := settable[i].kind.(float64); !isWhole && !isDecimal {
+		return nil, errors.New("names a setting that is no number")
+	}
+	parts := strings.Split(bounds, ":")
+	if len(parts) != 3 {
+		return nil, errors.New("has not three numbers")
+	}
+	var numbers [3]*big.Rat
+	for i, part := range parts {
+		if !regexp.MustCompile(`^-?[0-9]{1,15}(\.[0-9]{1,15})?$`).MatchString(part) {
+			return nil, fmt.Errorf("has %q, which is no decimal number", part)
+		}
+		numbers[i], _ = new(big.Rat).SetString(part)
+		if isWhole && !numbers[i].IsInt() {
+			return nil, fmt.Errorf("has %s, and %s is a whole number", part, setting)
+		}
+	}
+	at, to, step := numbers[0], numbers[1], numbers[2]
+	if step.Sign() <= 0 || at.Cmp(to) > 0 {
+		return nil, errors.New("does not go up")
+	}
+	for ; at.Cmp(to) <= 0; at = new(big.Rat).Add(at, step) {
+		if len(changes) > mostPoints {
+			return nil, fmt.Errorf("has more than %d steps", mostPoints)
+		}
+		changes = append(changes, change{setting, decimalString(at)})
+	}
+	return changes, nil
+}
+
+// points are the combinations of one of each list, all of them changes of a point.
+func points(of point, lists [][]change) []point {
+	all := []point{of}
+	for _, list := range lists {
+		var more []point
+		for _, p := range all {
+			for _, c := range list {
+				if len(more) <= mostPoints {
+					more = append(more, p.with(c))
+				}
+			}
+		}
+		all = more
+	}
+	return all
+}
+
+func parseTarget(text string) *target {
+	figure, most, _ := strings.Cut(text, "<=")
+	q, isFigure := map[string]float64{"wait_median": 0.5, "wait_p95": 0.95, "wait_max": 1}[strings.TrimSuffix(strings.TrimSpace(figure), "_s")]
+	limit, err := time.ParseDuration(strings.TrimSpace(most))
+	if !isFigure || err != nil || limit < 0 {
+		return nil
+	}
+	return &target{text, q, limit.Microseconds()}
+}
+
+// figure is what the target is about; builds that still wait when the window ends, and have for longer than the target
+// allows, missed it. ok says that there is any build to tell.
+func (t target) figure(r simulated) (wait int64, ok bool) {
+	missed, _ := slices.BinarySearch(r.unstarted, t.most+1)
+	waits := r.waits
+	if missed < len(r.unstarted) {
+		waits = slices.Concat(waits, r.unstarted[missed:])
+		slices.Sort(waits)
+	}
+	return int64(math.Round(quantile(waits, t.quantile))), len(waits) > 0
+}
+
+// changed returns a pool with changed settings.
+func (p pool) changed(changes point) (pool, error) {
+	p.columns = maps.Clone(p.columns)
+	for _, c := range changes {
+		its := settable[slices.Index(settableNames(), c.setting)]
+		var value any = c.value
+		var err error
+		switch its.kind.(type) {
+		case int64:
+			if !its.steady || c.value != "null" {
+				value, err = strconv.ParseInt(c.value, 10, 64)
+			}
+		case float64:
+			value, err = strconv.ParseFloat(c.value, 64)
+		case bool:
+			value, err = strconv.ParseBool(c.value)
+		}
+		if err != nil {
+			return p, fmt.Errorf("%s is %q, which is not %s", c.setting, c.value, map[any]string{int64(0): "a whole number", 1.0: "a number", true: "true or false"}[its.kind])
+		}
+		if !its.steady {
+			p.columns[c.setting] = value
+			continue
+		}
+		variables, err := parseVariables(p.columns["variables"])
+		if err != nil {
+			return p, err
+		}
+		object, _ := variables["autoscaling"].(map[string]any)
+		object = maps.Clone(object)
+		if object == nil {
+			object = map[string]any{}
+		}
+		object[c.setting] = value
+		if text, isText := value.(string); isText {
+			var parsed any
+			if json.Unmarshal([]byte(text), &parsed) == nil {
+				object[c.setting] = parsed
+			}
+		}
+		if object[c.setting] == nil {
+			delete(object, c.setting)
+		}
+		variables["autoscaling"] = object
+		text, err := json.Marshal(variables)
+		if err != nil {
+			return p, err
+		}
+		p.columns["variables"] = string(text)
+	}
+	return p, nil
+}
+
+// scenario is how the pool is run with changed settings; the map has those that are settable.
+func (s *scaler) scenario(q question, p pool, changes point) (scenario, map[string]any, error) {
+	p, err := p.changed(changes)
+	if err != nil {
+		return scenario{}, nil, &failure{code: exitInvalid, err: err, hint: "see the settings in docs/autoscaling.md"}
+	}
+	checked, err := s.settings(p)
+	if err != nil {
+		return scenario{}, nil, err
+	}
+	r := columnReader{columns: p.columns}
+	its := scenario{settings: checked, sleep: time.Duration(r.natural("sleep_seconds")) * time.Second,
+		abort: time.Duration(min(r.natural("auto_abort_minutes"), longestMinutes)) * time.Minute,
+		boot:  q.boot, maxBuilds: q.maxBuilds, maxWait: q.maxWait, perInstance: q.perInstance, billingMinimum: q.billingMinimum,
+		adds: checked.executor == shell && usesQueuedSize.MatchString(checked.command)}
+	if r.err == nil && checked.planner != stock {
+		r.err = fmt.Errorf("planner is %s, a program, which a simulation would have to ask at each evaluation", checked.planner)
+	}
+	if r.err != nil {
+		return scenario{}, nil, &failure{code: exitInvalid, err: r.err, hint: "see what the formula would do: --set planner=stock"}
+	}
+	known := map[string]any{}
+	steady, _ := checked.variables["autoscaling"].(map[string]any)
+	for _, setting := range settable {
+		if value, has := steady[setting.name]; has {
+			known[setting.name] = value
+		} else if !setting.steady && setting.kind != "" {
+			known[setting.name] = p.columns[setting.name]
+		}
+	}
+	return its, known, nil
+}
+
+// usesQueuedSize finds the variable of systems that only add, in a template or a script.
+var usesQueuedSize = regexp.MustCompile(`\bqueued_size\b|\bVESPENE_QUEUED_SIZE\b`)
+
+// simulate shows what a pool's builds tell.
+func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results) error {
+	to := clock()
+	from := to.Add(-q.since)
+	configured, today, err := s.scenario(q, p, nil)
+	changed, then, changedErr := configured, today, err
+	if len(q.changes) > 0 {
+		changed, then, changedErr = s.scenario(q, p, q.changes)
+	}
+	if changedErr != nil {
+		return changedErr
+	}
+	if err != nil && q.target != nil {
+		return err
+	}
+	builds, err2 := s.builds(ctx, p, from, max(configured.abort, changed.abort))
+	if err2 != nil {
+		return err2
+	}
+	l := newLoad(builds, from, to, changed.abort)
+	its := simulation{Pool: p.name, From: *moment(from), To: *moment(to), Builds: int64(len(l.tasks)), Warnings: []string{}}
+	its.Warnings = append(its.Warnings, l.notes...)
+	recorded, err2 := s.recorded(ctx, q, p, l)
+	if err2 != nil {
+		return err2
+	}
+	its.Variants = append(its.Variants, recorded)
+	if len(l.tasks) == 0 {
+		its.Warnings = append(its.Warnings, "no builds in the window: --since DURATION takes a longer one")
+	} else if recorded.WorkerHours == nil {
+		its.Warnings = append(its.Warnings, "what was recorded in sizes is not known: this state file has no evaluation that scaled the pool from before the window")
+	}
+
+	lab := lab{load: l, stderr: s.stream.w, what: "simulated"}
+	scenarios := []scenario{changed}
+	if err == nil && len(q.changes) > 0 {
+		scenarios = []scenario{configured, changed}
+	}
+	if changed.adds && q.maxBuilds == 0 && q.maxWait == nil {
+		its.Warnings = append(its.Warnings, "the pool's command only adds workers (queued_size), which end by --max-builds or --max-wait: without them they never do here")
+	}
+	if q.maxWait != nil && *q.maxWait >= time.Second {
+		its.Warnings = append(its.Warnings, "Vespene's own worker takes its --max-wait-minutes=N for N/60 seconds, so that it ends at its first look after the one that found nothing: --max-wait 0 simulates that")
+	}
+	base := make([]simulated, len(scenarios))
+	if lab.run(ctx, scenarios, timelineSamples, func(i int, r simulated) { base[i] = r }); ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for i, r := range base {
+		name, settings := "configured", today
+		if i > 0 || err != nil {
+			name, settings = "set", then
+		}
+		if r.err != nil {
+			return &failure{code: exitInvalid, err: fmt.Errorf("as %s: %w", name, r.err), hint: "lower it in Vespene, or by --set maximum=N"}
+		}
+		its.Variants = append(its.Variants, l.variant(name, settings, r))
+	}
+	if err != nil {
+		its.Warnings = append(its.Warnings, "as configured, the pool cannot be simulated: "+err.Error())
+	} else {
+		its.Warnings = append(its.Warnings, unlike(recorded, its.Variants[1])...)
+	}
+	reference := base[0]
+	if len(reference.waits) > 0 {
+		limit := quantile(reference.waits, 0.95)
+		meets := func(r simulated) bool { return len(r.waits) > 0 && quantile(r.waits, 0.95) <= limit }
+		n, r, err := lab.fewest(ctx, scenarios[0], reference, meets)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			its.Warnings = append(its.Warnings, "no fixed number of workers waits as little")
+		} else {
+			its.Variants = append(its.Variants, l.variant(fmt.Sprintf("fixed %d", n), fixedSettings(n), r))
+		}
+	}
+	if q.sweep != nil && q.target == nil {
+		if its.Sweep, err = s.sweep(ctx, q, p, lab, &its.Warnings); err != nil {
+			return err
+		}
+	}
+	if q.target != nil {
+		if its.Recommendation, err = s.recommend(ctx, q, p, builds, lab, base[0], its.Variants[1]); err != nil {
+			return err
+		}
+	}
+	if q.svg != "" {
+		image, err := picture(its)
+		if err == nil {
+			err = replaceFile(q.svg, image)
+		}
+		if err != nil {
+			return &failure{code: exitState, err: fmt.Errorf("write the picture: %w", err), hint: "name a file in a folder that this user may write to"}
+		}
+	}
+	out.simulation(its)
+	return nil
+}
+
+// timelineSamples is how many parts a timeline has: as many as a picture can show.
+const timelineSamples = 600
+
+func fixedSettings(n int64) map[string]any { return map[string]any{"minimum": n, "maximum": n} }
+
+// builds reads the pool's builds.
+func (s *scaler) builds(ctx context.Context, p pool, from time.Time, abort time.Duration) ([]build, error) {
+	bar := newProgress(s.stream.w, "builds read", 0)
+	defer bar.done()
+	read := 0
+	builds, err := s.database.readBuilds(ctx, p.id, from, abort, func(n int) {
+		bar.add(n - read)
+		read = n
+	})
+	return builds, err
+}
+
+// recorded is what was, as far as the builds and the state tell.
+func (s *scaler) recorded(ctx context.Context, q question, p pool, l *load) (variant, error) {
+	r := l.recorded
+	v := variant{Name: "recorded", Finished: r.finished, Unfinished: r.unfinished, Dropped: r.dropped}
+	v.setWaits(r.waits)
+	if s.state == nil || usesQueuedSize.MatchString(fmt.Sprint(p.columns["executor_command"])) { // its sizes are no totals
+		return v, nil
+	}
+	all, err := s.state.history(ctx, s.database.key, []string{p.name}, time.Time{}, false)
+	if err != nil {
+		return v, err
+	}
+	var previous *evaluation
+	var workers, changes, atRisk, peak int64
+	total, since := time.Duration(0), l.from
+	for _, e := range all {
+		if e.outcome.outcome != scaled || e.started.After(l.to) {
+			continue
+		}
+		if previous == nil && e.started.After(l.from) {
+			return v, nil
+		}
+		if e.started.After(l.from) {
+			total += e.started.Sub(since) * time.Duration(workers)
+			since = e.started
+			if e.size != previous.size {
+				changes++
+			}
+			if e.size < previous.size {
+				atRisk += max(0, e.running-e.size*q.perInstance) - max(0, e.running-previous.size*q.perInstance)
+			}
+		} else {
+			peak = 0
+		}
+		previous, workers = &e, e.size*q.perInstance
+		peak = max(peak, workers)
+	}
+	if previous == nil {
+		return v, nil
+	}
+	total += l.to.Sub(since) * time.Duration(workers)
+	v.WorkerHours, v.SizeMean, v.SizePeak = ptr(total.Hours()), ptr(total.Hours()/l.to.Sub(l.from).Hours()), &peak
+	v.Changes, v.AtRisk = &changes, &atRisk
+	if total > 0 {
+		v.Utilisation = ptr(float64(r.busy) / float64(total.Microseconds()))
+	}
+	return v, nil
+}
+
+// variant is what a simulation of the load with those settings came to.
+func (l *load) variant(name string, settings map[string]any, r simulated) variant {
+	window := float64(l.to.Sub(l.from).Microseconds())
+	v := variant{Name: name, Settings: settings, Finished: r.finished, Unfinished: r.unfinished, Dropped: r.dropped, Estimated: r.estimated,
+		WorkerHours: ptr(float64(r.billed) / hour), SizeMean: ptr(float64(r.held) / window), SizePeak: &r.sizePeak,
+		Changes: &r.changes, AtRisk: &r.atRisk, timeline: r.timeline}
+	v.setWaits(r.waits)
+	if r.billed > 0 {
+		v.Utilisation = ptr(float64(r.busy) / float64(r.billed))
+	}
+	return v
+}
+
+const hour = float64(time.Hour / time.Microsecond)
+
+// setWaits fills in the figures of sorted waits, in microseconds.
+func (v *variant) setWaits(waits []int64) {
+	if len(waits) == 0 {
+		return
+	}
+	second := float64(time.Second / time.Microsecond)
+	v.WaitMedian, v.WaitP95, v.WaitMax = ptr(quantile(waits, 0.5)/second), ptr(quantile(waits, 0.95)/second), ptr(quantile(waits, 1)/second)
+}
+
+// unlike warns where the pool as it is configured does not come to what was recorded.
+func unlike(recorded, configured variant) (warnings []string) {
+	for _, figure := range []struct {
+		name                string
+		recorded, simulated *float64
+		slack               float64 // nobody minds
+	}{
+		{"worker-hours", recorded.WorkerHours, configured.WorkerHours, 0},
+		{"builds finished", ptr(float64(recorded.Finished)), ptr(float64(configured.Finished)), 0},
+		{"the median wait in seconds", recorded.WaitMedian, configured.WaitMedian, 1},
+		{"the 95 % wait in seconds", recorded.WaitP95, configured.WaitP95, 1},
+	} {
+		if figure.recorded == nil || figure.simulated == nil {
+			continue
+		}
+		if off := math.Abs(*figure.simulated - *figure.recorded); off > figure.slack && off > *figure.recorded*0.2 {
+			warnings = append(warnings, fmt.Sprintf("as configured, %s came to %.4g, and %.4g was recorded: trust differences between the simulated columns more than their values (docs/simulation.md, Limits)",
+				figure.name, *figure.simulated, *figure.recorded))
+		}
+	}
+	return warnings
+}
+
+// lab runs scenarios over one load.
+type lab struct {
+	load   *load
+	stderr io.Writer
+	what   string
+}
+
+// run simulates the scenarios, as many at the same time as there are processors, and gives each result to take, one at a
+// time. It ends early when the context does.
+func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take func(i int, r simulated)) {
+	bar := newProgress(l.stderr, l.what, len(scenarios))
+	defer bar.done()
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	next := 0
+	for range min(runtime.GOMAXPROCS(0), len(scenarios)) {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				mu.Lock()
+				i := next
+				next++
+				mu.Unlock()
+				if i >= len(scenarios) {
+					return
+				}
+				r := l.load.simulate(scenarios[i], samples)
+				r.fates = nil
+				mu.Lock()
+				take(i, r)
+				mu.Unlock()
+				bar.add(1)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// fewest is the least fixed number of instances that meets a condition, found by halving, and what comes of it; 0 if none
+// does. like is what came of the scenario as it is.
+func (l lab) fewest(ctx context.Context, s scenario, like simulated, meets func(simulated) bool) (n int64, best simulated, err error) {
+	s.adds = false
+	try := func(n int64) (met bool) {
+		s.fixed = &n
+		l.run(ctx, []scenario{s}, 0, func(_ int, r simulated) {
+			if met = r.err == nil && meets(r); met {
+				best = r
+			}
+		})
+		return met
+	}
+	low, high := int64(0), max(1, like.sizePeak/s.perInstance)
+	for !try(high) {
+		if ctx.Err() != nil {
+			return 0, best, context.Cause(ctx)
+		}
+		if low = high; high > int64(len(l.load.tasks)) {
+			return 0, best, nil
+		}
+		high *= 2
+	}
+	for high-low > 1 {
+		middle := (low + high) / 2
+		if try(middle) {
+			high = middle
+		} else {
+			low = middle
+		}
+		if ctx.Err() != nil {
+			return 0, best, context.Cause(ctx)
+		}
+	}
+	return high, best, nil
+}
+
+// sweep is what comes of all combinations of the settings that are swept, those without a better one marked.
+func (s *scaler) sweep(ctx context.Context, q question, p pool, l lab, warnings *[]string) ([]variant, error) {
+	var scenarios []scenario
+	var all []variant
+	for _, at := range points(nil, q.sweep) {
+		its, _, err := s.scenario(q, p, q.changes.with(at...))
+		if err != nil {
+			*warnings = append(*warnings, fmt.Sprintf("not simulated: %s: %v", at, err))
+			continue
+		}
+		swept := map[string]any{}
+		for _, c := range at {
+			swept[c.setting] = json.Number(c.value)
+		}
+		scenarios, all = append(scenarios, its), append(all, variant{Name: at.String(), Settings: swept})
+	}
+	l.run(ctx, scenarios, 0, func(i int, r simulated) { all[i] = l.load.variant(all[i].Name, all[i].Settings, r) })
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for i := range all {
+		all[i].timeline = nil
+		all[i].Unbeaten = ptr(!slices.ContainsFunc(all, func(other variant) bool { return other.beats(all[i]) }))
+	}
+	return all, nil
+}
+
+// beats tells whether the variant waits less than another, by its 95 %, or costs less, and neither is more.
+func (v variant) beats(other variant) bool {
+	wait, otherWait := math.Inf(1), math.Inf(1)
+	if v.WaitP95 != nil {
+		wait = *v.WaitP95
+	}
+	if other.WaitP95 != nil {
+		otherWait = *other.WaitP95
+	}
+	cost, otherCost := *v.WorkerHours, *other.WorkerHours
+	return wait <= otherWait && cost <= otherCost && (wait < otherWait || cost < otherCost)
+}
+
+// trial is settings that were tried, and what they came to over the first two thirds of a window.
+type trial struct {
+	point
+	scenario
+	known map[string]any // the settings
+	cost  int64          // microseconds of workers
+	wait  int64          // the target's figure
+}
+
+// better compares two trials: what meets the target by its cost, and the others by how far they are from it.
+func (t target) better(a, b trial) int {
+	if isMet := a.wait <= t.most; isMet && b.wait <= t.most {
+		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.wait, b.wait), cmp.Compare(len(a.point), len(b.point)))
+	} else if isMet {
+		return -1
+	}
+	return cmp.Or(cmp.Compare(a.wait, b.wait), cmp.Compare(a.cost, b.cost), cmp.Compare(len(a.point), len(b.point)))
+}
+
+// recommend looks for the settings with the fewest worker-hours that meet the target over the first two thirds of the
+// window and, unseen by the search, over its last third.
+func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []build, whole lab, configured simulated, today variant) (*recommendation, error) {
+	l := whole.load
+	middle := l.from.Add(l.to.Sub(l.from) * 2 / 3)
+	first, last := whole, whole
+	first.load, last.load = newLoad(builds, l.from, middle, l.tooOld), newLoad(builds, middle, l.to, l.tooOld)
+	var trials []trial
+	tried := map[string]bool{}
+	try := func(all []point) {
+		var scenarios []scenario
+		var these []trial
+		for _, at := range all {
+			its, known, err := s.scenario(q, p, at)
+			if key := fmt.Sprint(known); err == nil && !tried[key] { // what is impossible is no choice
+				tried[key] = true
+				scenarios, these = append(scenarios, its), append(these, trial{point: at, scenario: its, known: known, wait: math.MaxInt64})
+			}
+		}
+		first.run(ctx, scenarios, 0, func(i int, r simulated) {
+			these[i].cost = r.billed
+			if wait, ok := q.target.figure(r); ok && r.err == nil {
+				these[i].wait = wait
+			}
+		})
+		trials = append(trials, these...)
+		slices.SortStableFunc(trials, q.target.better)
+	}
+	if q.sweep != nil {
+		try(points(q.changes, q.sweep))
+	} else {
+		near := nearby(max(1, configured.sizePeak/q.perInstance))
+		try(append([]point{q.changes}, points(q.changes, near[:3])...))
+		for improved := true; improved && len(trials) > 0 && ctx.Err() == nil; {
+			best := trials[0]
+			var all []point
+			for _, list := range near {
+				all = append(all, points(best.point, [][]change{list})...)
+			}
+			try(all)
+			improved = q.target.better(trials[0], best) < 0
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if len(trials) == 0 {
+		return nil, &failure{code: exitInvalid, err: errors.New("none of the settings that --sweep names is possible"), hint: "sweep others"}
+	}
+	met, _ := slices.BinarySearchFunc(trials, q.target.most, func(t trial, most int64) int {
+		if t.wait <= most {
+			return -1
+		}
+		return 1
+	})
+	its := &recommendation{Target: q.target.text, Today: today}
+	chosen, nearest := trials[0], int64(math.MaxInt64)
+	failed := 0
+	for _, t := range trials[:met] {
+		var wait int64
+		var ok bool
+		last.run(ctx, []scenario{t.scenario}, 0, func(_ int, r simulated) { wait, ok = q.target.figure(r) })
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if its.Met = !ok || wait <= q.target.most; its.Met { // no build: nothing that would miss it
+			chosen = t
+			break
+		}
+		if failed++; wait < nearest {
+			chosen, nearest = t, wait
+		}
+	}
+	its.Settings = map[string]any{}
+	for name, value := range chosen.known {
+		if fmt.Sprint(value) != fmt.Sprint(today.Settings[name]) {
+			its.Settings[name] = value
+		}
+	}
+	for name := range today.Settings {
+		if _, has := chosen.known[name]; !has {
+			its.Settings[name] = nil
+		}
+	}
+	over := func(l lab) (v variant) {
+		l.run(ctx, []scenario{chosen.scenario}, 0, func(_ int, r simulated) { v = l.load.variant("then", chosen.known, r) })
+		v.timeline = nil
+		return v
+	}
+	its.Then, its.Searched, its.Verified = over(whole), over(first), over(last)
+	its.Today.timeline = nil
+	switch {
+	case its.Met && failed == 0:
+		its.Why = fmt.Sprintf("of %s that were tried, these met the target on the first two thirds of the window for the fewest worker-hours, and on the last third, too", count(int64(len(trials)), "combination"))
+	case its.Met:
+		its.Why = fmt.Sprintf("of %s that were tried, these met the target on the first two thirds of the window and on the last for the fewest worker-hours; %d cheaper ones met it on the first two thirds only",
+			count(int64(len(trials)), "combination"), failed)
+	case failed > 0:
+		its.Why = fmt.Sprintf("%d of %d combinations met the target on the first two thirds of the window, and none on the last: this one came nearest there; a longer --since may tell more", failed, len(trials))
+	default:
+		its.Why = fmt.Sprintf("none of %s that were tried met the target on the first two thirds of the window", count(int64(len(trials)), "combination"))
+	}
+	if !its.Met {
+		n, r, err := whole.fewest(ctx, chosen.scenario, configured, func(r simulated) bool {
+			wait, ok := q.target.figure(r)
+			return ok && wait <= q.target.most
+		})
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			its.Why += fmt.Sprintf("; no number of workers would meet it, since one that is idle looks every %v only (sleep_seconds)", chosen.sleep)
+		} else {
+			its.Why += fmt.Sprintf("; it takes %d that are always there, and %.4g worker-hours: raise maximum or minimum, or lower reevaluate_minutes", n, float64(r.billed)/hour)
+		}
+	}
+	return its, ctx.Err()
+}
+
+// nearby are the values that a recommendation tries, of a pool that has had so many instances; the first three settings
+// are tried in all combinations.
+func nearby(peak int64) (lists [][]change) {
+	for _, its := range []struct {
+		setting string
+		values  []any
+	}{
+		{"multiplier", []any{0.5, 0.75, 1, 1.25, 1.5, 2}},
+		{"minimum", []any{0, 1, 2, peak / 8, peak / 4, peak / 2, peak}},
+		{"excess", []any{0, 1, 2, peak / 8}},
+		{"maximum", []any{peak, peak * 3 / 4, peak / 2}},
+		{"queued_weight", []any{0.25, 0.5, 1, 2}},
+		{"running_weight", []any{0, 0.5, 1, 1.25}},
+		{"reevaluate_minutes", []any{1, 2, 5, 10, 15}},
+		{scaleDownMinutes, []any{0, 10, 30, 60}},
+		{maxStepUp, []any{"null", 2, 5, 10}},
+		{maxStepDown, []any{"null", 1, 2, 5}},
+	} {
+		var list []change
+		for _, value := range its.values {
+			list = append(list, change{its.setting, fmt.Sprint(value)})
+		}
+		lists = append(lists, list)
+	}
+	return lists
+}
+
 // load is what a pool had to do in a window: its builds, the same for every scenario.
 type load struct {
-	from, to time.Time // the window
-	tasks    []task    // by id
-	dead     []int64   // when builds began that count as running for good: microseconds since from, below 0
-	notes    []string  // what was odd about the builds, for people
+	from, to time.Time     // the window
+	tooOld   time.Duration // what had waited for longer when the window began was gone
+	tasks    []task        // by id
+	dead     []int64       // when builds began that count as running for good: microseconds since from, below 0
+	recorded simulated     // what was, as far as the builds tell: no fates, nothing of workers
+	notes    []string      // what was odd about the builds, for people
 
 	once     sync.Once         // for what is made of the tasks:
 	arrivals []int32           // those that arrive by themselves, by arrival and id
@@ -75,7 +920,7 @@ type simulated struct {
 	fates                []fate  // of the load's tasks
 	waits                []int64 // of those that were started and finished within the window, in order
 	unstarted            []int64 // how long those had waited by the end that were still to be taken
-	billed, busy         int64   // time that workers were billed, and had builds
+	billed, held, busy   int64   // time that workers were billed, were there, and had builds
 	finished, unfinished int64   // builds; with dropped, all
 	dropped, orphaned    int64   // orphaned ones are among the dropped
 	estimated            int64
@@ -92,125 +937,180 @@ type sample struct{ queued, running, size int64 }
 // newLoad makes of a pool's builds, by id, what it had to do from then to then. One that had waited for longer than abort
 // when the window began had gone by then, unless it is QUEUED still.
 func newLoad(builds []build, from, to time.Time, abort time.Duration) *load {
-	l := &load{from: from, to: to}
-	begin, end := from.UnixMicro(), to.UnixMicro()
-	var timeless, future, unfit, reversed, endless, early, projectless, impatient int64
-	var known []int64                  // durations
-	byProject := map[int32][]int64{}   // the same of each project
-	numbers := map[int64]int32{}       // of projects
-	resumed := map[int64]bool{}        // projects of which a build waited when the window began, and was taken in it
-	soFar := map[int32]int64{}         // how long tasks have run that run still
-	parents := make([]int64, 0, 1<<10) // of each task, the build's id
-	ends := make([]int64, 0, 1<<10)    // of each task, where it is known
+	r := reader{load: &load{from: from, to: to, tooOld: abort}, begin: from.UnixMicro(), end: to.UnixMicro(),
+		durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}, soFar: map[int32]int64{}}
 	for _, b := range builds {
-		isQueued, isRunning, ran := b.status == "QUEUED", b.status == "RUNNING" && b.ended == never, b.started != never
-		t := task{id: b.id, parent: -1, arrival: b.queued - begin, started: never, duration: never, timeout: b.timeout * int64(time.Minute/time.Microsecond)}
-		isOverdue := func(now int64) bool { return isRunning && ran && now-b.started > t.timeout+overdueAfter }
-		switch {
-		case b.queued == never && isQueued:
-			t.arrival, t.timeless, t.untaken = 0, true, true
-			timeless++
-		case b.queued == never:
-			timeless++
-			continue
-		case b.queued >= end:
-			future++
-			continue
-		case !ran && (b.status == "BLOCKED" || b.status == "UNKNOWN"):
-			unfit++
-			continue
-		case b.queued >= begin || isQueued && !ran:
-		case ran && b.started >= begin:
-			resumed[b.project] = true
-		case isOverdue(begin):
-			l.dead = append(l.dead, b.started-begin)
-			continue
-		case ran && (isRunning || b.ended > begin):
-			t.started = b.started - begin
-		case !ran && (b.ended > begin || b.status == "ORPHANED" && begin-b.queued <= abort.Microseconds() || b.project != 0 && resumed[b.project]):
-		default:
-			continue // it was over when the window began
-		}
-		switch number, seen := numbers[b.project]; {
-		case b.project == 0 && isQueued && !ran:
-			t.untaken = true
-			projectless++
-		case seen:
-			t.project = number
-		default: // those without a project are in a project of their own
-			t.project = int32(len(numbers)) + 1
-			numbers[cmp.Or(b.project, -b.id)] = t.project
-		}
-		recordedEnd := int64(never)
-		switch {
-		case ran && b.ended >= b.started:
-			t.duration, recordedEnd = b.ended-b.started, b.ended
-			known = append(known, t.duration)
-			byProject[t.project] = append(byProject[t.project], t.duration)
-		case ran && b.ended != never:
-			reversed++
-		case ran && !isRunning:
-			endless++
-		case ran && !isOverdue(end):
-			soFar[int32(len(l.tasks))] = end - b.started
-		}
-		if ran && b.started < b.queued {
-			early++
-		}
-		l.tasks, parents, ends = append(l.tasks, t), append(parents, b.parent), append(ends, recordedEnd)
+		r.read(b)
 	}
-	var unknowable int64
-	if len(known) == 0 {
-		all := int64(len(l.tasks))
-		l.tasks = slices.DeleteFunc(l.tasks, func(t task) bool { return !t.untaken })
-		unknowable = all - int64(len(l.tasks))
-		parents, soFar = make([]int64, len(l.tasks)), nil
+	if len(r.durations) == 0 {
+		all := len(r.tasks)
+		r.tasks = slices.DeleteFunc(r.tasks, func(t task) bool { return !t.untaken })
+		r.unknowable, r.origins = int64(all-len(r.tasks)), make([]origin, len(r.tasks))
 	}
+	r.estimate()
+	r.follow()
+	r.note()
+	slices.Sort(r.recorded.waits)
+	return r.load
+}
+
+// reader makes a load of builds.
+type reader struct {
+	*load
+	begin, end int64             // of the window, in microseconds since 1970
+	origins    []origin          // of the tasks
+	durations  map[int32][]int64 // those that are known, of each project's builds
+	numbers    map[int64]int32   // of the projects
+	resumed    map[int64]bool    // projects of which a build waited when the window began, and was taken in it
+	soFar      map[int32]int64   // how long tasks have run that run still
+
+	timeless, future, unfit, reversed, endless, early, projectless, impatient, unknowable int64 // builds that are odd
+}
+
+// origin is what a task's build has recorded: the build that started it, and its end, never where that is not known.
+type origin struct{ parent, end int64 }
+
+// read makes a task of a build, if it is of the window.
+func (r *reader) read(b build) {
+	isQueued, isRunning, ran := b.status == "QUEUED", b.status == "RUNNING" && b.ended == never, b.started != never
+	t := task{id: b.id, parent: -1, arrival: b.queued - r.begin, started: never, duration: never, timeout: (time.Duration(b.timeout) * time.Minute).Microseconds()}
+	isOverdue := func(now int64) bool { return isRunning && ran && now-b.started > t.timeout+overdueAfter }
+	switch {
+	case b.queued == never && isQueued:
+		t.arrival, t.timeless, t.untaken = 0, true, true
+		r.timeless++
+	case b.queued == never:
+		r.timeless++
+		return
+	case b.queued >= r.end:
+		if b.queued > r.end+ahead {
+			r.future++
+		}
+		return
+	case !ran && (b.status == "BLOCKED" || b.status == "UNKNOWN"):
+		r.unfit++
+		return
+	case b.queued >= r.begin || isQueued && !ran:
+	case ran && b.started >= r.begin:
+		r.resumed[b.project] = true
+	case isOverdue(r.begin):
+		r.dead = append(r.dead, b.started-r.begin)
+		return
+	case ran && (isRunning || b.ended > r.begin):
+		t.started = b.started - r.begin
+	case !ran && (b.ended > r.begin || b.status == "ORPHANED" && r.begin-b.queued <= r.tooOld.Microseconds() || b.project != 0 && r.resumed[b.project]):
+	default:
+		return // it was over when the window began
+	}
+	switch number, seen := r.numbers[b.project]; {
+	case b.project == 0 && isQueued && !ran:
+		t.untaken = true
+		r.projectless++
+	case seen:
+		t.project = number
+	default: // one without a project had one of its own
+		t.project = int32(len(r.numbers)) + 1
+		r.numbers[cmp.Or(b.project, -b.id)] = t.project
+	}
+	its := origin{b.parent, never}
+	switch {
+	case ran && b.ended >= b.started:
+		t.duration, its.end = b.ended-b.started, b.ended
+		r.durations[t.project] = append(r.durations[t.project], t.duration)
+	case ran && b.ended != never:
+		r.reversed++
+	case ran && !isRunning:
+		r.endless++
+	case ran && !isOverdue(r.end):
+		r.soFar[int32(len(r.tasks))] = r.end - b.started
+	}
+	until := its.end
+	if isRunning && ran && !isOverdue(r.end) {
+		until = r.end
+	}
+	if until != never {
+		r.recorded.busy += max(0, min(until, r.end)-max(b.started, r.begin))
+	}
+	switch {
+	case its.end != never && its.end <= r.end:
+		r.recorded.finished++
+		if b.started >= r.begin && b.started >= b.queued {
+			r.recorded.waits = append(r.recorded.waits, b.started-b.queued)
+		}
+	case !ran && !isQueued:
+		r.recorded.dropped++
+	default:
+		r.recorded.unfinished++
+	}
+	if ran && b.started < b.queued {
+		r.early++
+	}
+	r.tasks, r.origins = append(r.tasks, t), append(r.origins, its)
+}
+
+// ahead is how much clocks may differ, in microseconds, without a word.
+const ahead = int64(time.Minute / time.Microsecond)
+
+// estimate gives the tasks a duration that have none: their project's median or else the pool's.
+func (r *reader) estimate() {
+	var all []int64
 	medians := map[int32]int64{}
-	typical := median(known)
-	for i := range l.tasks {
-		t := &l.tasks[i]
-		if t.duration == never {
-			project, seen := medians[t.project]
-			if !seen {
-				project = typical
-				if its := byProject[t.project]; len(its) > 0 {
-					project = median(its)
-				}
-				medians[t.project] = project
+	for project, durations := range r.durations {
+		medians[project] = median(durations)
+		all = append(all, durations...)
+	}
+	typical := median(all)
+	for i := range r.tasks {
+		if t := &r.tasks[i]; t.duration == never {
+			duration, known := medians[t.project]
+			if !known {
+				duration = typical
 			}
-			t.duration, t.estimated = max(project, soFar[int32(i)]), true
+			t.duration, t.estimated = max(duration, r.soFar[int32(i)]), true
 		}
-		parent, there := slices.BinarySearchFunc(l.tasks[:i], parents[i], func(t task, id int64) int { return cmp.Compare(t.id, id) })
-		if t.started != never || t.timeless || t.arrival < 0 || !there || ends[parent] == never {
+	}
+}
+
+// follow finds the tasks that others started.
+func (r *reader) follow() {
+	for i := range r.tasks {
+		t := &r.tasks[i]
+		if r.origins[i].parent == 0 {
 			continue
 		}
-		if gap := t.arrival + begin - ends[parent]; gap >= 0 {
+		parent, there := slices.BinarySearchFunc(r.tasks[:i], r.origins[i].parent, func(t task, id int64) int { return cmp.Compare(t.id, id) })
+		if !there || t.started != never || t.timeless || t.arrival < 0 || r.origins[parent].end == never {
+			continue
+		}
+		if gap := t.arrival + r.begin - r.origins[parent].end; gap >= 0 {
 			t.parent, t.arrival = int32(parent), gap
 		} else {
-			impatient++
+			r.impatient++
 		}
 	}
+}
+
+// note says what was odd.
+func (r *reader) note() {
 	for _, odd := range []struct {
 		n    int64
 		what string
 	}{
-		{timeless, "without a queued_time: left out, or where QUEUED counted and never taken"},
-		{future, "queued after the window's end, so that clocks differ or went back: left out"},
-		{unfit, "BLOCKED or UNKNOWN that never ran: left out"},
-		{reversed, "with an end before the start, so that clocks differ or went back: each takes its project's median"},
-		{endless, "with a start, no end, and not RUNNING: each takes its project's median"},
-		{early, "started before it was queued, so that clocks differ or went back: not in the recorded waits"},
-		{impatient, "queued before its pipeline's parent ended: each arrives by its own time"},
-		{unknowable, "that never ran, and none of the pool did that would tell how long they take: left out"},
-		{projectless, "QUEUED without a project, on which workers stall: counted, and never taken; delete or abort them in Vespene"},
-		{int64(len(l.dead)), "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; abort them in Vespene"},
+		{r.timeless, "without a queued_time: left out, or where QUEUED counted and never taken"},
+		{r.future, "queued after the window's end, so that clocks differ or went back: left out"},
+		{r.unfit, "BLOCKED or UNKNOWN that never ran: left out"},
+		{r.reversed, "with an end before the start, so that clocks differ or went back: taken to last as long as the median of the project"},
+		{r.endless, "with a start and no end that does not run any more: taken to last as long as the median of the project"},
+		{r.early, "started before it was queued, so that clocks differ or went back: not in the recorded waits"},
+		{r.impatient, "queued before its pipeline's parent ended: it arrives by its own time"},
+		{r.unknowable, "that never ran, and none of the pool did that would tell how long they take: left out"},
+		{r.projectless, "QUEUED without a project, on which workers stall: counted, and never taken; delete or abort it in Vespene"},
+		{int64(len(r.dead)), "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; abort it in Vespene"},
 	} {
 		if odd.n > 0 {
-			l.notes = append(l.notes, count(odd.n, "build")+" "+odd.what)
+			r.notes = append(r.notes, count(odd.n, "build")+" "+odd.what)
 		}
 	}
-	return l
 }
 
 // overdueAfter is how much longer than its project's timeout a live build may run, in microseconds.
@@ -647,6 +1547,7 @@ func (r *replay) endInstance(place int) {
 }
 
 func (r *replay) bill(its instance) {
+	r.held += r.perInstance * (r.now - its.requested)
 	r.billed += r.perInstance * max(r.now-its.requested, r.billingMinimum.Microseconds())
 }
 
