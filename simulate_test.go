@@ -212,9 +212,9 @@ func TestSimulateByHand(t *testing.T) {
 			// One ran and one waited: two workers. The third waited for longer than a day already. 40 + 10.
 			want: "-20@0 0@1 | billed 1200 busy 50 finished 2 peak 2 waits 100"},
 
-		{name: "what ran at the beginning and runs still", builds: "p1 q-3600 s-3500 RUNNING, p1 q0 s0 e30",
-			// For 4,100 seconds, its median of 30 notwithstanding, so that it ends with the window.
-			want: "-3500@0 0@1 | billed 1200 busy 630 finished 2 estimated 1 peak 2 waits 0"},
+		{name: "what ran at the beginning and runs still", builds: "p1 q-600 s-500 RUNNING, p1 q0 s0 e30",
+			// For 1,100 seconds, its median of 30 notwithstanding, so that it ends with the window.
+			want: "-500@0 0@1 | billed 1200 busy 630 finished 2 estimated 1 peak 2 waits 0"},
 
 		{name: "estimated durations", scenario: fixed(1),
 			builds: "p1 q0 s0 e10, p1 q0 s10 e30, p1 q0 s30 e90, p1 q0 ABORTED, p2 q0 QUEUED, p3 q0 s90 e120, p3 q0 s120 e150, " +
@@ -274,6 +274,17 @@ func TestSimulateByHand(t *testing.T) {
 				t.Errorf("stepped %s\n   want %s", got, test.want)
 			}
 		})
+	}
+}
+
+// TestDiedInTheWindow: a build that ran when the window began, and for too long when it ended, had not ended before it began.
+func TestDiedInTheWindow(t *testing.T) {
+	s := scenarioOf(t, nil)
+	l := newLoad(buildsOf(t, "p1 q-3600 s-3500 RUNNING, p1 q0 s0 e30"), simulationStart, simulationStart.Add(10*time.Minute), s.abort)
+	if l == nil || len(l.tasks) != 2 || l.tasks[0].started+l.tasks[0].duration < 0 {
+		t.Error("it had ended before the window began")
+	} else if got := l.simulate(s, 0); got.busy < 30*second {
+		t.Errorf("workers were busy for %g seconds", inSeconds(got.busy))
 	}
 }
 

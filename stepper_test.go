@@ -442,4 +442,3 @@ func TestStepper(t *testing.T) {
 		t.Errorf("%d of 1000 cases are different", different)
 	}
 }
-
