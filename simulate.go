@@ -341,7 +341,7 @@ func (s *scaler) scenario(q question, p pool, changes point) (scenario, map[stri
 	its := scenario{settings: checked, sleep: time.Duration(r.natural("sleep_seconds")) * time.Second,
 		abort: time.Duration(min(r.natural("auto_abort_minutes"), longestMinutes)) * time.Minute,
 		boot:  q.boot, maxBuilds: q.maxBuilds, maxWait: q.maxWait, perInstance: q.perInstance, billingMinimum: q.billingMinimum,
-		adds: checked.executor == shell && usesQueuedSize.MatchString(checked.command)}
+		adds: checked.executor == shell && uses(checked.command, "queued_size") && !uses(checked.command, "size")}
 	if r.err == nil && checked.planner != stock {
 		r.err = fmt.Errorf("planner is %s, a program, which a simulation would have to ask at each evaluation", checked.planner)
 	}
@@ -360,8 +360,20 @@ func (s *scaler) scenario(q question, p pool, changes point) (scenario, map[stri
 	return its, known, nil
 }
 
-// usesQueuedSize finds the variable of systems that only add, in a template or a script.
-var usesQueuedSize = regexp.MustCompile(`\bqueued_size\b|\bVESPENE_QUEUED_SIZE\b`)
+// Where a command has variables: in the template's tags, and in the environment.
+var (
+	templateTag = regexp.MustCompile(`(?s)\{[{%].*?[%}]\}`)
+	sizes       = map[string]*regexp.Regexp{
+		"size":        regexp.MustCompile(`(^|[^.\w])size\b`),
+		"queued_size": regexp.MustCompile(`(^|[^.\w])queued_size\b`),
+	}
+)
+
+// uses tells whether a command has that size.
+func uses(command, size string) bool {
+	return sizes[size].MatchString(strings.Join(templateTag.FindAllString(command, -1), "")) ||
+		regexp.MustCompile(`\bVESPENE_`+strings.ToUpper(size)+`\b`).MatchString(command)
+}
 
 // simulate shows what a pool's builds tell.
 func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results) error {
@@ -385,7 +397,7 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	l := newLoad(builds, from, to, changed.abort)
 	its := simulation{Pool: p.name, From: *moment(from), To: *moment(to), Builds: int64(len(l.tasks)), Warnings: []string{}}
 	its.Warnings = append(its.Warnings, l.notes...)
-	recorded, err2 := s.recorded(ctx, q, p, l)
+	recorded, err2 := s.recorded(ctx, q, p, l, configured.adds)
 	if err2 != nil {
 		return err2
 	}
@@ -400,6 +412,9 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	scenarios := []scenario{changed}
 	if err == nil && len(q.changes) > 0 {
 		scenarios = []scenario{configured, changed}
+	}
+	if uses(changed.settings.command, "size") && uses(changed.settings.command, "queued_size") {
+		its.Warnings = append(its.Warnings, "the pool's command has both size and queued_size: simulated as one that goes by size; --set executor_command='{{ queued_size }}' simulates one that adds")
 	}
 	if changed.adds && q.maxBuilds == 0 && q.maxWait == nil {
 		its.Warnings = append(its.Warnings, "the pool's command only adds workers (queued_size), which end by --max-builds or --max-wait: without them they never do here")
@@ -481,11 +496,11 @@ func (s *scaler) builds(ctx context.Context, p pool, from time.Time, abort time.
 }
 
 // recorded is what was, as far as the builds and the state tell.
-func (s *scaler) recorded(ctx context.Context, q question, p pool, l *load) (variant, error) {
+func (s *scaler) recorded(ctx context.Context, q question, p pool, l *load, adds bool) (variant, error) {
 	r := l.recorded
 	v := variant{Name: "recorded", Finished: r.finished, Unfinished: r.unfinished, Dropped: r.dropped}
 	v.setWaits(r.waits)
-	if s.state == nil || usesQueuedSize.MatchString(fmt.Sprint(p.columns["executor_command"])) { // its sizes are no totals
+	if s.state == nil || adds { // its sizes are no totals
 		return v, nil
 	}
 	all, err := s.state.history(ctx, s.database.key, []string{p.name}, time.Time{}, false)
