@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ import (
 
 // simulate shows what came of the builds of pools, and what would have come of them with other settings.
 func simulate(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
+	debug.SetGCPercent(50) // builds are many and small, so that less memory costs no time
 	asked, err := newQuestion(c)
 	if err == nil {
 		err = s.openDatabase(c)
@@ -271,7 +273,7 @@ func (t target) figure(r simulated) (wait int64, ok bool) {
 		waits = slices.Concat(waits, r.unstarted[missed:])
 		slices.Sort(waits)
 	}
-	return int64(math.Round(quantile(waits, t.quantile))), len(waits) > 0
+	return int64(math.Ceil(quantile(waits, t.quantile))), len(waits) > 0
 }
 
 // changed returns a pool with changed settings.
@@ -395,6 +397,9 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 		return err2
 	}
 	l := newLoad(builds, from, to, changed.abort)
+	if q.target == nil {
+		builds = nil // a million is 70 MB
+	}
 	its := simulation{Pool: p.name, From: *moment(from), To: *moment(to), Builds: int64(len(l.tasks)), Warnings: []string{}}
 	its.Warnings = append(its.Warnings, l.notes...)
 	recorded, err2 := s.recorded(ctx, q, p, l, configured.adds)
@@ -443,9 +448,7 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	}
 	reference := base[0]
 	if len(reference.waits) > 0 {
-		limit := quantile(reference.waits, 0.95)
-		meets := func(r simulated) bool { return len(r.waits) > 0 && quantile(r.waits, 0.95) <= limit }
-		n, r, err := lab.fewest(ctx, scenarios[0], reference, meets)
+		n, r, err := lab.fewest(ctx, scenarios[0], reference, target{quantile: 0.95, most: int64(quantile(reference.waits, 0.95))})
 		if err != nil {
 			return err
 		}
@@ -628,39 +631,44 @@ func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take fu
 	all.Wait()
 }
 
-// fewest is the least fixed number of instances that meets a condition, found by halving, and what comes of it; 0 if none
-// does. like is what came of the scenario as it is.
-func (l lab) fewest(ctx context.Context, s scenario, like simulated, meets func(simulated) bool) (n int64, best simulated, err error) {
-	s.adds = false
-	try := func(n int64) (met bool) {
-		s.fixed = &n
-		l.run(ctx, []scenario{s}, 0, func(_ int, r simulated) {
-			if met = r.err == nil && meets(r); met {
-				best = r
+// fewest is the least fixed number of instances that meets a target, and what comes of it; 0 if none does. It is found by
+// taking ever smaller ranges. like is what came of the scenario as it is.
+func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target) (n int64, best simulated, err error) {
+	s.adds, s.hopeless = false, &t
+	peak := like.sizePeak / s.perInstance
+	most := 16 * (peak + 1)       // more than any load of that pool has use for
+	low, high := int64(0), most+1 // too few, and enough
+	probes := []int64{like.busy / (s.perInstance * l.load.to.Sub(l.load.from).Microseconds()), peak, peak * 2}
+	for ctx.Err() == nil && high-low > 1 {
+		probes = slices.DeleteFunc(probes, func(n int64) bool { return n <= low || n >= high })
+		if slices.Sort(probes); len(probes) == 0 {
+			parts := min(int64(runtime.GOMAXPROCS(0))+1, high-low)
+			for i := range parts - 1 {
+				probes = append(probes, low+(high-low)*(i+1)/parts)
 			}
-		})
-		return met
+		}
+		probes = slices.Compact(probes)
+		scenarios, results := make([]scenario, len(probes)), make([]simulated, len(probes))
+		for i := range scenarios {
+			scenarios[i] = s
+			scenarios[i].fixed = &probes[i]
+		}
+		l.run(ctx, scenarios, 0, func(i int, r simulated) { results[i] = r })
+		for i, r := range results {
+			r.unstarted = nil // what it is shown with are builds that finished
+			if wait, ok := t.figure(r); r.err == nil && ok && wait <= t.most {
+				high, best = probes[i], r
+				break
+			}
+			low = probes[i]
+		}
+		probes = nil
 	}
-	low, high := int64(0), max(1, like.sizePeak/s.perInstance)
-	for !try(high) {
-		if ctx.Err() != nil {
-			return 0, best, context.Cause(ctx)
-		}
-		if low = high; high > int64(len(l.load.tasks)) {
-			return 0, best, nil
-		}
-		high *= 2
+	if ctx.Err() != nil {
+		return 0, best, context.Cause(ctx)
 	}
-	for high-low > 1 {
-		middle := (low + high) / 2
-		if try(middle) {
-			high = middle
-		} else {
-			low = middle
-		}
-		if ctx.Err() != nil {
-			return 0, best, context.Cause(ctx)
-		}
+	if high > most {
+		high = 0
 	}
 	return high, best, nil
 }
@@ -827,10 +835,7 @@ func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []bui
 		its.Why = fmt.Sprintf("none of %s that were tried met the target on the first two thirds of the window", count(int64(len(trials)), "combination"))
 	}
 	if !its.Met {
-		n, r, err := whole.fewest(ctx, chosen.scenario, configured, func(r simulated) bool {
-			wait, ok := q.target.figure(r)
-			return ok && wait <= q.target.most
-		})
+		n, r, err := whole.fewest(ctx, chosen.scenario, configured, *q.target)
 		if err != nil {
 			return nil, err
 		}
@@ -909,8 +914,9 @@ type scenario struct {
 	maxWait        *time.Duration // for which a worker waits in vain before it ends; nil: for ever
 	perInstance    int64          // workers on an instance
 	billingMinimum time.Duration
-	adds           bool   // each evaluation adds queued_size instances
-	fixed          *int64 // there are always so many instances, whatever the settings say
+	adds           bool    // each evaluation adds queued_size instances
+	fixed          *int64  // there are always so many instances, whatever the settings say
+	hopeless       *target // which the simulation ends early for, as soon as it is sure to be missed
 }
 
 // What becomes of a task.
@@ -953,7 +959,8 @@ type sample struct{ queued, running, size int64 }
 // when the window began had gone by then, unless it is QUEUED still.
 func newLoad(builds []build, from, to time.Time, abort time.Duration) *load {
 	r := reader{load: &load{from: from, to: to, tooOld: abort}, begin: from.UnixMicro(), end: to.UnixMicro(),
-		durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}, soFar: map[int32]int64{}}
+		origins: make([]origin, 0, len(builds)), durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}, soFar: map[int32]int64{}}
+	r.tasks = make([]task, 0, len(builds))
 	for _, b := range builds {
 		r.read(b)
 	}
@@ -1068,21 +1075,29 @@ const ahead = int64(time.Minute / time.Microsecond)
 
 // estimate gives the tasks a duration that have none: their project's median or else the pool's.
 func (r *reader) estimate() {
-	var all []int64
 	medians := map[int32]int64{}
-	for project, durations := range r.durations {
-		medians[project] = median(durations)
-		all = append(all, durations...)
-	}
-	typical := median(all)
-	for i := range r.tasks {
-		if t := &r.tasks[i]; t.duration == never {
-			duration, known := medians[t.project]
-			if !known {
-				duration = typical
-			}
-			t.duration, t.estimated = max(duration, r.soFar[int32(i)]), true
+	typical := sync.OnceValue(func() int64 {
+		all := make([]int64, 0, len(r.tasks))
+		for _, durations := range r.durations {
+			all = append(all, durations...)
 		}
+		return median(all)
+	})
+	for i := range r.tasks {
+		t := &r.tasks[i]
+		if t.duration != never {
+			continue
+		}
+		duration, known := medians[t.project]
+		if !known {
+			if durations := r.durations[t.project]; len(durations) > 0 {
+				duration = median(durations)
+			} else {
+				duration = typical()
+			}
+			medians[t.project] = duration
+		}
+		t.duration, t.estimated = max(duration, r.soFar[int32(i)]), true
 	}
 }
 
@@ -1168,7 +1183,10 @@ type event struct {
 }
 
 func (e event) compare(other event) int {
-	return cmp.Or(cmp.Compare(e.at, other.at), cmp.Compare(e.number, other.number))
+	if e.at == other.at {
+		return cmp.Compare(e.number, other.number)
+	}
+	return cmp.Compare(e.at, other.at)
 }
 
 // heap has the least of its items first.
@@ -1271,6 +1289,7 @@ type replay struct {
 	most     int64   // instances that the size leaves room for
 	previous *int64  // size
 	planned  []plans // those that scale_down_minutes looks back to, each larger than the next
+	late     int64   // finished tasks that missed the target
 	drawn    int     // parts of the timeline
 	last     sample
 }
@@ -1289,7 +1308,15 @@ func (l *load) simulate(s scenario, samples int) simulated {
 	r.queued.of, r.fresh.of, r.siblings = make([]int32, l.projects+1), make([]int32, l.projects+1), make([][]int32, l.projects+1)
 	r.later.compare, r.running.compare, r.queue.compare = event.compare, event.compare, cmp.Compare[int32]
 	r.begin()
+	enough := int64(math.MaxInt64)
+	if s.hopeless != nil {
+		enough = int64(float64(len(l.tasks))*(1-s.hopeless.quantile)) + 2
+	}
 	for r.now = r.nextMoment(); r.now < r.end && r.err == nil; r.now = r.nextMoment() {
+		if r.late >= enough {
+			r.err = errHopeless
+			return r.simulated
+		}
 		r.endTasks()
 		r.arrive()
 		r.evaluate()
@@ -1304,6 +1331,9 @@ func (l *load) simulate(s scenario, samples int) simulated {
 	r.sum()
 	return r.simulated
 }
+
+// errHopeless is that a simulation ended early, since it was sure to miss a target.
+var errHopeless = errors.New("misses the target")
 
 // begin starts what runs when the window begins, and what is there always.
 func (r *replay) begin() {
@@ -1368,7 +1398,11 @@ func (r *replay) endTasks() {
 	for ; len(r.running.items) > 0 && r.running.items[0].at <= r.now; some = true {
 		number := r.running.pop().number
 		w := &r.workers[number]
-		r.fates[w.task].status = finished
+		its := &r.fates[w.task]
+		its.status = finished
+		if r.hopeless != nil && its.start-its.arrival > r.hopeless.most && its.start >= 0 {
+			r.late++
+		}
 		for _, child := range r.children[w.task] {
 			r.later.push(event{r.now + r.tasks[child].arrival, child})
 		}
