@@ -3,6 +3,7 @@ CREATE TABLE worker_pools (
     id integer PRIMARY KEY,
     name text NOT NULL UNIQUE,
     variables text DEFAULT '{}',
+    sleep_seconds integer DEFAULT 10,
     auto_abort_minutes integer DEFAULT 1440,
     build_latest boolean DEFAULT false,
     autoscaling_enabled boolean DEFAULT true,

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// simulation_test.go runs the command simulate; simulate_test.go and stepper_test.go have the model.
+
+// pastBuild is a build as a test has it in Vespene's database: seconds before now. A negative one is NULL.
+type pastBuild struct {
+	status                 string
+	project                int
+	queued, started, ended int
+}
+
+// pastDatabase is a database with the pool web, of a worker that looks each second, and those builds, by id.
+func pastDatabase(t testing.TB, pool string, builds ...pastBuild) string {
+	t.Helper()
+	now := time.Now()
+	at := func(before int) string {
+		if before < 0 {
+			return "NULL"
+		}
+		return "'" + now.Add(-time.Duration(before)*time.Second).UTC().Format("2006-01-02 15:04:05.999999") + "'"
+	}
+	statements := []string{"INSERT INTO worker_pools (id, name, sleep_seconds, reevaluate_minutes, executor_command) VALUES (1, 'web', 1, 1, 'echo {{ size }}')"}
+	if pool != "" {
+		statements = append(statements, "UPDATE worker_pools SET "+pool)
+	}
+	for i, b := range builds {
+		project := fmt.Sprint(b.project)
+		if b.project == 0 {
+			project = "NULL"
+		}
+		statements = append(statements, fmt.Sprintf("INSERT INTO builds (id, status, worker_pool_id, project_id, queued_time, start_time, end_time) VALUES (%d, '%s', 1, %s, %s, %s, %s)",
+			i+1, b.status, project, at(b.queued), at(b.started), at(b.ended)))
+	}
+	return sqliteDatabase(t, statements...)
+}
+
+// simulationOf runs simulate, which must succeed, and returns what it says of the one pool.
+func simulationOf(t testing.TB, address string, args ...string) (s simulation, byName map[string]variant) {
+	t.Helper()
+	r := vespene(t, append([]string{"simulate", "--output", "json", "--database", address}, args...)...)
+	if r.code != 0 || r.stderr != "" {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {
+		t.Fatalf("%v: %s", err, r.stdout)
+	}
+	byName = map[string]variant{}
+	for _, v := range s.Variants {
+		name, _, _ := strings.Cut(v.Name, " ")
+		byName[name] = v
+	}
+	return s, byName
+}
+
+// near tells whether a figure is what it should be, give or take two of it: windows begin when the program is run.
+func near(t testing.TB, what string, is *float64, want float64) {
+	t.Helper()
+	if is == nil || math.Abs(*is-want) > 2 {
+		t.Errorf("%s is %v, want about %v", what, is, want)
+		if is != nil {
+			t.Logf("%s is %v", what, *is)
+		}
+	}
+}
+
+// threeAtOnce are builds that were queued half an hour and ten seconds ago, waited for a minute and took two, each.
+var threeAtOnce = []pastBuild{{"SUCCESS", 1, 1810, 1750, 1630}, {"SUCCESS", 2, 1810, 1750, 1630}, {"FAILURE", 3, 1810, 1750, 1630}}
+
+// TestSimulation: three builds are queued ten seconds before an evaluation, which asks for three workers: each waits ten
+// seconds and, if there is a boot, for that. With a maximum of one, the others wait for two minutes more each.
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "", threeAtOnce...)
+	s, v := simulationOf(t, address, "--since", "1h", "--set", "maximum=1", "--state", newState(t))
+	if s.Pool != "web" || s.Builds != 3 || s.To.Sub(s.From) != time.Hour || time.Since(s.To) > time.Minute {
+		t.Errorf("it is %+v", s)
+	}
+	var names []string
+	for _, v := range s.Variants {
+		names = append(names, v.Name)
+		if v.Finished != 3 || v.Unfinished+v.Dropped+v.Estimated != 0 {
+			t.Errorf("%s: %+v", v.Name, v)
+		}
+	}
+	if !slices.Equal(names, []string{"recorded", "configured", "set", "fixed 3"}) {
+		t.Fatalf("variants %q", names)
+	}
+	if r := v["recorded"]; r.Settings != nil || r.WorkerHours != nil || r.SizePeak != nil {
+		t.Errorf("recorded: %+v", r)
+	}
+	near(t, "the recorded wait", v["recorded"].WaitMax, 60)
+	near(t, "the median wait as configured", v["configured"].WaitMedian, 10)
+	near(t, "the longest wait as configured", v["configured"].WaitMax, 10)
+	near(t, "the median wait with one worker", v["set"].WaitMedian, 130)
+	near(t, "the longest wait with one worker", v["set"].WaitMax, 250)
+	// They are there from the evaluation to the one after their builds' end, at which none is left: three minutes, or two.
+	if c := v["configured"]; *c.SizePeak != 3 || *c.Changes != 2 || *c.AtRisk != 0 || *c.WorkerHours < 0.1 || *c.WorkerHours > 0.15+0.01 {
+		t.Errorf("as configured: %+v, %v worker-hours", c, *c.WorkerHours)
+	}
+	if c := v["set"]; *c.SizePeak != 1 || c.Settings["maximum"] != 1.0 || v["configured"].Settings["maximum"] != 10.0 {
+		t.Errorf("set: %+v", c)
+	}
+	if c := v["fixed"]; *c.WorkerHours != 3 || *c.SizeMean != 3 || *c.Changes != 0 {
+		t.Errorf("fixed: %+v", c)
+	}
+	_, v = simulationOf(t, address, "--since", "1h", "--boot", "90s", "--billing-minimum", "1h")
+	near(t, "the wait with a boot", v["configured"].WaitMedian, 100)
+	near(t, "the worker-hours with a minimum of one hour each", v["configured"].WorkerHours, 3)
+	_, v = simulationOf(t, address, "--since", "1h", "--workers-per-instance", "4", "--set", "multiplier=0.25")
+	if c := v["set"]; *c.SizePeak != 4 {
+		t.Errorf("on one instance of four workers the peak is %d", *c.SizePeak)
+	}
+	near(t, "the wait on one instance", v["set"].WaitMax, 10)
+	_, v = simulationOf(t, address, "--since", "1h", "--max-builds", "1", "--set", "maximum=1")
+	near(t, "the longest wait with one build a worker", v["set"].WaitMax, 10+2*120+2*60)
+}
+
+// TestSimulationAdds: a command with queued_size adds so many workers at each evaluation, which end by their own rules.
+func TestSimulationAdds(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "executor_command = 'run {{ queued_size }}'", threeAtOnce...)
+	s, v := simulationOf(t, address, "--since", "1h", "--max-builds", "1")
+	if c := v["configured"]; *c.SizePeak != 3 || *c.Changes != 1 || math.Abs(*c.WorkerHours-0.1) > 0.001 {
+		t.Errorf("three workers of one build each: %+v, %v worker-hours; %q", c, *c.WorkerHours, s.Warnings)
+	}
+	s, v = simulationOf(t, address, "--since", "1h", "--max-wait", "5")
+	if c := v["configured"]; math.Abs(*c.WorkerHours-3*7.0/60) > 0.01 || !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "--max-wait 0 simulates that") }) {
+		t.Errorf("three workers that end after five idle minutes: %v worker-hours; %q", *c.WorkerHours, s.Warnings)
+	}
+	s, v = simulationOf(t, address, "--since", "1h")
+	if c := v["configured"]; math.Abs(*c.WorkerHours-1.5) > 0.01 || !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "without them they never do here") }) {
+		t.Errorf("three workers that never end: %v worker-hours; %q", *c.WorkerHours, s.Warnings)
+	}
+	for command, adds := range map[string]bool{"{{ queued_size }}": true, "{{ size }}": false, "x $VESPENE_QUEUED_SIZE": true, "x ${VESPENE_SIZE}": false, "--size {{queued_size}}": true,
+		"{{ size }} {{ queued_size }}": false, "{% if queued_size > 1 %}x{% endif %}": true, "{{ variables.size }}{{ queued_size }}": true, "true": false} {
+		s, _ := simulationOf(t, address, "--since", "1h", "--set", "executor_command="+command)
+		if is := slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "only adds") }); is != adds {
+			t.Errorf("%s: %q", command, s.Warnings)
+		}
+	}
+}
+
+// TestSimulationSettings: --set takes each setting, and what it is given is what the planner has.
+func TestSimulationSettings(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, `variables = '{"zone": "a", "autoscaling": {"max_step_up": 1}}'`, threeAtOnce...)
+	for set, want := range map[string]any{"multiplier=1.5": 1.5, "excess=-1": -1.0, "minimum=2": 2.0, "maximum=7": 7.0, "queued_weight=0.5": 0.5, "running_weight=2": 2.0, "reevaluate_minutes=0": 0.0,
+		"build_latest=true": true, "sleep_seconds=30": 30.0, "auto_abort_minutes=60": 60.0, "scale_down_minutes=30": 30.0, "max_step_up=3": 3.0, "max_step_down=1": 1.0, "stale_builds=ignore": "ignore",
+		`schedule=[{"when": "* * * * *", "minimum": 4}]`: []any{map[string]any{"when": "* * * * *", "minimum": 4.0}}, "max_step_up=null": nil} {
+		_, v := simulationOf(t, address, "--since", "1h", "--set", set)
+		name, _, _ := strings.Cut(set, "=")
+		if is := v["set"].Settings[name]; fmt.Sprint(is) != fmt.Sprint(want) {
+			t.Errorf("--set %s: %v", set, v["set"].Settings)
+		}
+		if v["configured"].Settings["max_step_up"] != 1.0 || v["configured"].Settings["multiplier"] != 1.0 {
+			t.Errorf("--set %s changes what is configured: %v", set, v["configured"].Settings)
+		}
+	}
+	_, v := simulationOf(t, address, "--since", "1h", "--set", `schedule=[{"when": "* * * * *", "minimum": 4}]`, "--set", "max_step_up=null")
+	if *v["set"].SizePeak != 4 || *v["configured"].SizePeak != 3 || *v["configured"].Changes < 4 {
+		t.Errorf("by schedule %+v; a step at a time %+v", v["set"], v["configured"])
+	}
+	_, v = simulationOf(t, address, "--since", "1h", "--set", "minimum=2", "--set", "minimum=5") // the last counts
+	if *v["set"].SizePeak != 5 {
+		t.Errorf("%+v", v["set"])
+	}
+}
+
+// TestSimulationRefused: what is wrong is said with its cure and the right exit code, and nothing is simulated.
+func TestSimulationRefused(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "", threeAtOnce...)
+	folder := t.TempDir()
+	for _, row := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"--set size=3", 64, `--set "size=3" is no setting of a pool with a value; hint: write SETTING=VALUE; settings are multiplier, excess, minimum,`},
+		{"--set minimum", 64, `--set "minimum" is no setting`},
+		{"--set minimum=x", 78, `minimum is "x", which is not a whole number`},
+		{"--set multiplier=x", 78, `multiplier is "x", which is not a number`},
+		{"--set multiplier=NaN", 78, "multiplier is NaN, which is not a finite number"},
+		{"--set build_latest=maybe", 78, `build_latest is "maybe", which is not true or false`},
+		{"--set minimum=11", 78, "minimum 11 is above maximum 10"},
+		{"--set sleep_seconds=-1", 78, "sleep_seconds is -1, which is not zero or more"},
+		{"--set scale_down_minutes=-1", 78, "autoscaling.scale_down_minutes is -1, which is not a whole number from 0 to"},
+		{"--set stale_builds=keep", 78, `autoscaling.stale_builds is "keep", which is not "ignore"`},
+		{"--set schedule=[{}]", 78, "autoscaling.schedule[0] has no key when"},
+		{"--set planner=mine", 78, `planner "mine" is not enabled here`},
+		{"--planner mine=/bin/true --set planner=mine", 78, "planner is mine, a program, which a simulation would have to ask at each evaluation"},
+		{"--set variables={", 78, "variables is not a JSON object"},
+		{"--set maximum=99999999 --set minimum=99999999", 78, "as set: it would start more than 10000000 workers"},
+		{"--sweep multiplier=1:3", 64, "has not three numbers; hint: write SETTING=FROM:TO:STEP"},
+		{"--sweep multiplier=3:1:1", 64, "does not go up"},
+		{"--sweep multiplier=1:3:0", 64, "does not go up"},
+		{"--sweep multiplier=1:x:1", 64, `has "x", which is no decimal number`},
+		{"--sweep minimum=0:1:0.5", 64, "has 0.5, and minimum is a whole number"},
+		{"--sweep planner=1:2:1", 64, "names a setting that is no number"},
+		{"--sweep nope=1:2:1", 64, "names no setting of a pool"},
+		{"--sweep minimum=0:1:1 --sweep minimum=0:2:1", 64, "--sweep minimum is given twice"},
+		{"--sweep minimum=0:999999:1", 64, "has more than 10000 steps"},
+		{"--sweep minimum=0:200:1 --sweep excess=0:200:1", 64, "combinations, more than 10000"},
+		{"--recommend wait_p95", 64, `--recommend "wait_p95" is no target; hint: write wait_median, wait_p95 or wait_max, <= and a duration, such as 'wait_p95<=3m'`},
+		{"--recommend wait_p99<=3m", 64, "is no target"},
+		{"--recommend wait_p95<=3", 64, "is no target"},
+		{"--since 0s", 64, "--since is 0s, not above zero"},
+		{"--since x", 64, "write a duration with its unit"},
+		{"--boot x", 64, "write a duration with its unit"},
+		{"--boot -1s", 64, "--boot and --billing-minimum cannot be below zero"},
+		{"--max-builds 0", 64, "--max-builds and --workers-per-instance cannot be below 1"},
+		{"--max-builds x", 64, "write a whole number"},
+		{"--workers-per-instance 0", 64, "cannot be below 1"},
+		{"--max-wait -1", 64, "--max-wait is not a number of minutes"},
+		{"--max-wait NaN", 64, "--max-wait is not a number of minutes"},
+		{"--queue nope", 78, `there is no worker pool "nope"`},
+		{"--svg " + folder, 74, "write the picture"},
+		{"--svg " + folder + "/no/such.svg", 74, "write the picture"},
+		{"--dry-run", 64, "there is no option --dry-run"},
+		{"general", 64, "there is an argument that belongs to no option"},
+	} {
+		r := vespene(t, append([]string{"simulate", "--database", address, "--since", "1h"}, strings.Fields(row.args)...)...)
+		if r.code != row.code || !strings.Contains(strings.ReplaceAll(r.stderr, "\nhint", "; hint"), row.says) || r.stdout != "" {
+			t.Errorf("%s: exit %d, %q, and on standard output %q; want exit %d and %q", row.args, r.code, r.stderr, r.stdout, row.code, row.says)
+		}
+	}
+}
+
+// TestSimulationOddBuilds: builds that make no sense are counted and said, and the others are simulated.
+func TestSimulationOddBuilds(t *testing.T) {
+	t.Parallel()
+	s, v := simulationOf(t, pastDatabase(t, "", append(slices.Clone(threeAtOnce),
+		pastBuild{"SUCCESS", 1, -1, 1000, 900},    // without a queued_time
+		pastBuild{"QUEUED", 1, -1, -1, -1},        // the same, waiting
+		pastBuild{"SUCCESS", 1, 1000, 900, 950},   // its end is before its start
+		pastBuild{"SUCCESS", 1, 1000, 1100, 1050}, // its start is before it was queued
+		pastBuild{"SUCCESS", 1, 1000, 900, -1},    // it ended at no time
+		pastBuild{"UNKNOWN", 1, 1000, -1, -1},     // never ran
+		pastBuild{"QUEUED", 0, 500, -1, -1},       // without a project
+	)...), "--since", "1h")
+	for _, want := range []string{
+		"2 builds without a queued_time: left out, or where QUEUED counted and never taken",
+		"1 build with an end before the start, so that clocks differ or went back",
+		"1 build started before it was queued, so that clocks differ or went back",
+		"1 build with a start and no end that does not run any more",
+		"1 build BLOCKED or UNKNOWN that never ran: left out",
+		"1 build QUEUED without a project, on which workers stall",
+	} {
+		if !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.HasPrefix(w, want) }) {
+			t.Errorf("no warning %q in %q", want, s.Warnings)
+		}
+	}
+	if c := v["configured"]; s.Builds != 8 || c.Finished != 6 || c.Unfinished != 2 || c.Estimated != 2 {
+		t.Errorf("%d builds, %+v", s.Builds, c)
+	}
+	if r := v["recorded"]; r.Finished != 4 || r.Unfinished != 4 {
+		t.Errorf("recorded: %+v", r)
+	}
+
+	later := pastDatabase(t, "", threeAtOnce...)
+	file := strings.TrimPrefix(later, "sqlite:")
+	writeFile(t, file, strings.ReplaceAll(contentOf(t, file), time.Now().UTC().Format("2006-01-02"), time.Now().AddDate(1, 0, 0).UTC().Format("2006-01-02")))
+	s, v = simulationOf(t, later, "--since", "1h")
+	if !slices.ContainsFunc(s.Warnings, func(w string) bool {
+		return strings.HasPrefix(w, "3 builds queued after the window's end, so that clocks differ or went back: left out")
+	}) || s.Builds != 0 {
+		t.Errorf("builds of next year: %d, %q", s.Builds, s.Warnings)
+	}
+	if c := v["configured"]; c.WaitP95 != nil || *c.WorkerHours != 0 || c.Utilisation != nil {
+		t.Errorf("of no builds: %+v", c)
+	}
+	s, _ = simulationOf(t, pastDatabase(t, "", pastBuild{"ABORTED", 1, 1000, -1, -1}), "--since", "1h")
+	if !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.HasPrefix(w, "1 build that never ran, and none of the pool did") }) {
+		t.Errorf("a build that nobody knows: %q", s.Warnings)
+	}
+	s, v = simulationOf(t, pastDatabase(t, ""), "--since", "1h", "--set", "minimum=2")
+	if !slices.Contains(s.Warnings, "no builds in the window: --since DURATION takes a longer one") || *v["set"].WorkerHours != 2 {
+		t.Errorf("without builds: %q, %+v", s.Warnings, v)
+	}
+}
+
+
+// TestSimulationSweep: the points of a sweep are those that --set gives one by one, and nothing beats those that are marked.
+func TestSimulationSweep(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "", threeAtOnce...)
+	s, _ := simulationOf(t, address, "--since", "1h", "--sweep", "maximum=1:4:1", "--sweep", "minimum=0:2:2")
+	byName := map[string]variant{}
+	for _, v := range s.Sweep {
+		byName[v.Name] = v
+	}
+	if names := slices.Sorted(maps.Keys(byName)); !slices.Equal(names, []string{"maximum=1 minimum=0", "maximum=2 minimum=0", "maximum=2 minimum=2", "maximum=3 minimum=0", "maximum=3 minimum=2", "maximum=4 minimum=0", "maximum=4 minimum=2"}) {
+		t.Fatalf("points %q", names)
+	}
+	if !slices.ContainsFunc(s.Warnings, func(w string) bool {
+		return w == "not simulated: maximum=1 minimum=2: minimum 2 is above maximum 1"
+	}) {
+		t.Errorf("what is impossible is not said: %q", s.Warnings)
+	}
+	for name, point := range byName {
+		set := strings.Fields(name)
+		_, v := simulationOf(t, address, "--since", "1h", "--set", set[0], "--set", set[1])
+		near(t, name+"'s wait", point.WaitP95, *v["set"].WaitP95)
+		if math.Abs(*point.WorkerHours-*v["set"].WorkerHours) > 0.05 {
+			t.Errorf("%s: %v worker-hours, with --set %v", name, *point.WorkerHours, *v["set"].WorkerHours)
+		}
+		beaten := false
+		for _, other := range byName {
+			beaten = beaten || *other.WaitP95 <= *point.WaitP95 && *other.WorkerHours <= *point.WorkerHours && (*other.WaitP95 < *point.WaitP95 || *other.WorkerHours < *point.WorkerHours)
+		}
+		if *point.Unbeaten == beaten {
+			t.Errorf("%s is marked %v", name, *point.Unbeaten)
+		}
+	}
+}
