@@ -216,6 +216,11 @@ func TestSimulateByHand(t *testing.T) {
 			// One ran and one waited: two workers. The third waited for longer than a day already. 40 + 10.
 			want: "-20@0 0@1 | billed 1200 busy 50 finished 2 peak 2 waits 100"},
 
+		{name: "what waited at the beginning, by what became of it", scenario: fixed(1),
+			builds: "p1 q-100 QUEUED, p2 q-100 s50 e60, p2 q-90 ABORTED, p3 q-90 ABORTED, p4 q-90 s-50 e-40",
+			// The third was superseded by the second, so it waited as long; the fourth by none in the window. The median is 10.
+			want: "0@0 10@0 20@0 | billed 600 busy 30 finished 3 estimated 2 peak 1 waits 100 110 110"},
+
 		{name: "what ran at the beginning and runs still", builds: "p1 q-600 s-500 RUNNING, p1 q0 s0 e30",
 			// For 1,100 seconds, its median of 30 notwithstanding, so that it ends with the window.
 			want: "-500@0 0@1 | billed 1200 busy 630 finished 2 estimated 1 peak 2 waits 0"},
@@ -233,6 +238,9 @@ func TestSimulateByHand(t *testing.T) {
 
 		{name: "a child of another pool's build", columns: columns{"minimum": int64(1)}, builds: "p1 <99 q20 s20 e30",
 			want: "20@0 | billed 600 busy 10 finished 1 peak 1 waits 0"}, // by its own time
+
+		{name: "a child of a build without an end", builds: "p1 q0 s20 FAILURE, p1 <1 q50 s50 e60",
+			want: "0@0 50@0 | billed 600 busy 20 finished 2 estimated 1 peak 1 waits 0 0"}, // by its own time
 
 		{name: "children of a dropped build", columns: columns{"build_latest": true}, scenario: fixed(1),
 			builds: "p1 q0 s0 e30, p1 q1 s31 e61, p1 q2 s62 e72, p2 <3 q80 s80 e90, p3 <4 q95 s95 e99",
