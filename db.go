@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -25,8 +26,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// db.go owns Vespene's database: where it is, the one read that yields the pools with their counts and, where several
-// hosts share pools, the lock and the times that they share. It writes nothing but those, and decides nothing.
+// db.go owns Vespene's database: where it is, the one read that yields the pools with their counts, the one that yields a
+// pool's builds and, where several hosts share pools, the lock and the times that they share. It writes nothing but those,
+// and decides nothing.
 
 // credentialFile has the address where nothing else gives one.
 const credentialFile = "/etc/vespene-autoscale/database"
@@ -35,8 +37,9 @@ const credentialFile = "/etc/vespene-autoscale/database"
 const (
 	connectLimit   = 10 * time.Second
 	statementLimit = 30 * time.Second // enforced by PostgreSQL, which then frees what the statement held
-	answerLimit    = statementLimit + 2*time.Second
+	answerMargin   = 2 * time.Second  // for which an answer is waited for beyond the statement's limit
 	closeLimit     = time.Second
+	noLimit        = 0 // instead of statementLimit: only the context ends the read
 )
 
 // countColumns is how many columns poolsQuery adds behind those of worker_pools.
@@ -82,6 +85,27 @@ FROM worker_pools p LEFT JOIN (
 ) a ON a.worker_pool_id = p.id
 WHERE %s`
 
+// buildsQuery reads the builds of the pool $1 that matter to a window from $2 on, where those that never started are
+// orphaned if they were queued before $3, on PostgreSQL and SQLite alike; $4 is the time of what has none. Times are
+// microseconds since 1970, in whole numbers: how exact the fractions are that PostgreSQL writes is a setting.
+const buildsQuery = `
+SELECT b.id, b.project, b.parent, b.status, b.timeout,
+       coalesce(b.queued, $4), coalesce(b.started, $4), coalesce(b.ended, $4)
+FROM (
+    SELECT b.id, coalesce(b.project_id, 0) AS project, coalesce(b.pipeline_parent_build_id, 0) AS parent, b.status,
+           coalesce(j.timeout, 60) AS timeout,
+           CAST(round(date_part('epoch', b.queued_time) * 1000000) AS bigint) AS queued,
+           CAST(round(date_part('epoch', b.start_time) * 1000000) AS bigint) AS started,
+           CAST(round(date_part('epoch', b.end_time) * 1000000) AS bigint) AS ended
+    FROM builds b
+    LEFT JOIN projects j ON j.id = b.project_id
+    WHERE b.worker_pool_id = $1
+) b
+WHERE b.queued >= $2 OR b.started >= $2 OR b.ended >= $2
+   OR b.queued IS NULL
+   OR b.ended IS NULL AND b.status IN ('QUEUED', 'RUNNING')
+   OR b.started IS NULL AND b.queued >= $3`
+
 // requiredColumns are those of worker_pools without which nothing can be planned.
 var requiredColumns = []string{"id", "name", "variables", "autoscaling_enabled", "build_latest", "excess", "executor",
 	"executor_command", "maximum", "minimum", "multiplier", "planner", "queued_weight", "reevaluate_minutes",
@@ -109,7 +133,7 @@ type database struct {
 }
 
 func init() {
-	// SQLite gets the one function of PostgreSQL's that poolsQuery needs, so that one statement serves both.
+	// SQLite gets the one function of PostgreSQL's that our queries need, so that one statement serves both.
 	sqlite.MustRegisterDeterministicScalarFunction("date_part", 2, datePart)
 }
 
@@ -249,11 +273,13 @@ type rows struct {
 }
 
 // read runs a query, which changes nothing.
-func (d database) read(ctx context.Context, query string, args ...any) (rows, error) {
+func (d database) read(ctx context.Context, query string, args ...any) (result rows, err error) {
 	if d.postgres != nil {
-		return d.readPostgres(ctx, query, args)
+		result.clock, err = d.queryPostgres(ctx, statementLimit, result.takePostgres, query, args)
+	} else {
+		err = d.querySQLite(ctx, statementLimit, result.takeSQLite, query, args)
 	}
-	return d.readSQLite(ctx, query, args)
+	return result, err
 }
 
 // readPools reads the named pools, or with no names every pool with autoscaling enabled or, if all is set, really every
@@ -296,6 +322,92 @@ func (d database) readPools(ctx context.Context, names []string, all bool, now t
 	return pools, nil
 }
 
+// cursor is pgx.Rows, or *sql.Rows.
+type cursor interface {
+	Next() bool
+	Scan(into ...any) error
+	Err() error
+}
+
+// readBuilds reads the builds of the pool that a simulation of a window from then on may need, by id: those that were
+// queued, ran or ended in it, those that waited or ran when it began (those queued for longer than abort never start) and
+// those without a queued_time. It takes as long as it takes, and tells progress, which may be nil, how many it has.
+func (d database) readBuilds(ctx context.Context, pool int64, from time.Time, abort time.Duration, progress func(n int)) ([]build, error) {
+	const size = 4096
+	var chunks [][]build // since a slice of all that grows would be there twice, time and again
+	n := 0
+	take := func(answer cursor) error {
+		var b build
+		status := interned{known: make(map[string]string)}
+		into := []any{&b.id, &b.project, &b.parent, &status, &b.timeout, &b.queued, &b.started, &b.ended}
+		for ; answer.Next(); n++ {
+			if err := answer.Scan(into...); err != nil {
+				return err
+			}
+			b.status = status.string
+			if n%size == 0 {
+				chunks = append(chunks, make([]build, 0, size))
+				if progress != nil && n > 0 {
+					progress(n)
+				}
+			}
+			last := &chunks[n/size]
+			*last = append(*last, b)
+		}
+		return answer.Err()
+	}
+
+	var err error
+	args := []any{pool, from.UnixMicro(), from.Add(-abort).UnixMicro(), int64(never)}
+	if d.postgres != nil {
+		_, err = d.queryPostgres(ctx, noLimit, func(answer pgx.Rows) error { return take(answer) }, buildsQuery, args)
+	} else {
+		err = d.querySQLite(ctx, noLimit, func(answer *sql.Rows) error { return take(answer) }, buildsQuery, args)
+	}
+	if err != nil {
+		return nil, explain(d, err)
+	}
+	// Sorted here, since PostgreSQL would sort a million in files, and give none before.
+	order := make([]*build, 0, n)
+	for _, chunk := range chunks {
+		for i := range chunk {
+			order = append(order, &chunk[i])
+		}
+	}
+	slices.SortFunc(order, func(a, b *build) int { return cmp.Compare(a.id, b.id) })
+	builds := make([]build, n)
+	for i, b := range order {
+		builds[i] = *b
+	}
+	return builds, nil
+}
+
+// interned takes strings of a column with few different ones, each of which it makes once.
+type interned struct {
+	string
+	known map[string]string
+}
+
+// ScanBytes is what pgx calls.
+func (s *interned) ScanBytes(value []byte) error {
+	known, ok := s.known[string(value)]
+	if !ok {
+		known = string(value)
+		s.known[known] = known
+	}
+	s.string = known
+	return nil
+}
+
+// Scan is what database/sql calls.
+func (s *interned) Scan(value any) error {
+	text, ok := value.(string)
+	if !ok {
+		return fmt.Errorf("%v is not text", value)
+	}
+	return s.ScanBytes([]byte(text))
+}
+
 // role is the role's name as a statement has it.
 func (d database) role() string {
 	name := d.postgres.User
@@ -313,81 +425,107 @@ func (d database) connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, causeOf(ctx, err)
 }
 
-// closeConn ends a connection, also when the context has ended. Nothing depends on how.
+// closeConn ends a connection, also when the context has ended: PostgreSQL is told then to end what it does for us, which
+// would else go on when we are gone. Nothing of ours depends on how.
 func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
 	defer cancel()
 	conn.Close(ctx)
+	select {
+	case <-conn.PgConn().CleanupDone():
+	case <-ctx.Done():
+	}
 }
 
-// begin returns a batch that begins a transaction of that kind, in which each statement has statementLimit.
-func begin(kind string) *pgx.Batch {
+// noTransactionLimit lifts PostgreSQL 17's limit for whole transactions in the one that is open.
+const noTransactionLimit = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'"
+
+// begin returns a batch that begins a transaction of that kind, in which each statement has that limit, whatever the role's is.
+func begin(kind string, limit time.Duration) *pgx.Batch {
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN " + kind)
-	batch.Queue(fmt.Sprintf("SET LOCAL statement_timeout = %d", statementLimit.Milliseconds()))
+	batch.Queue(fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds()))
+	if limit == noLimit {
+		batch.Queue(noTransactionLimit)
+	}
 	return batch
 }
 
-// send sends a batch, all of it in one round trip, and waits answerLimit for it.
-func send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+// send sends a batch, all of it in one round trip, and waits for its answer within the limit.
+func send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch, limit time.Duration) error {
+	ctx, cancel := within(ctx, limit)
 	defer cancel()
 	return causeOf(ctx, conn.SendBatch(ctx, batch).Close())
 }
 
-// readPostgres runs the query in a read-only transaction of its own.
-func (d database) readPostgres(ctx context.Context, query string, args []any) (result rows, err error) {
+// within is the context for the answer to a statement with that limit.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit == noLimit {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, limit+answerMargin, errNoAnswer)
+}
+
+// queryPostgres runs the query in a read-only transaction of its own, has its answer taken, and returns how much the
+// database's clock is ahead of ours.
+func (d database) queryPostgres(ctx context.Context, limit time.Duration, take func(pgx.Rows) error, query string, args []any) (clock time.Duration, err error) {
 	conn, err := d.connect(ctx)
 	if err != nil {
-		return rows{}, err
+		return 0, err
 	}
 	defer closeConn(ctx, conn)
 
-	batch := begin("READ ONLY")
+	batch := begin("READ ONLY", limit)
 	batch.Queue("SELECT clock_timestamp()").QueryRow(func(row pgx.Row) error {
 		var now time.Time
 		err := row.Scan(&now)
-		result.clock = time.Until(now)
+		clock = time.Until(now)
 		return err
 	})
 	batch.Queue(query, args...).Query(func(answer pgx.Rows) error {
 		if err := answer.Err(); err != nil {
 			return err
 		}
-		for _, field := range answer.FieldDescriptions() {
-			result.columns = append(result.columns, field.Name)
-		}
-		for answer.Next() {
-			row, err := answer.Values()
-			if err != nil {
-				return err
-			}
-			for i := range row {
-				if row[i], err = plainValue("", row[i]); err != nil {
-					return fmt.Errorf("column %s: %w", result.columns[i], err)
-				}
-			}
-			result.values = append(result.values, row)
-		}
-		return answer.Err()
+		return take(answer)
 	})
 	batch.Queue("COMMIT")
-	return result, send(ctx, conn, batch)
+	err = send(ctx, conn, batch, limit)
+	return clock, err
 }
 
-// readSQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory.
-func (d database) readSQLite(ctx context.Context, query string, args []any) (result rows, err error) {
+// takePostgres takes an answer of PostgreSQL's.
+func (r *rows) takePostgres(answer pgx.Rows) error {
+	for _, field := range answer.FieldDescriptions() {
+		r.columns = append(r.columns, field.Name)
+	}
+	for answer.Next() {
+		row, err := answer.Values()
+		if err != nil {
+			return err
+		}
+		for i := range row {
+			if row[i], err = plainValue("", row[i]); err != nil {
+				return fmt.Errorf("column %s: %w", r.columns[i], err)
+			}
+		}
+		r.values = append(r.values, row)
+	}
+	return answer.Err()
+}
+
+// querySQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory, and has its answer taken.
+func (d database) querySQLite(ctx context.Context, limit time.Duration, take func(*sql.Rows) error, query string, args []any) (err error) {
 	var script []byte
 	if info, err := os.Stat(d.file); err != nil {
-		return rows{}, err // SQLite would not say that the file is missing
+		return err // SQLite would not say that the file is missing
 	} else if err := regular(info); err != nil { // a pipe might be waited for without end
-		return rows{}, err
+		return err
 	}
 	file, mode := d.file, "ro"
 	if isWAL(file) { // whose readers write, too
 		copied, remove, err := copySQLite(file)
 		if err != nil {
-			return rows{}, err
+			return err
 		}
 		defer remove()
 		file, mode = copied, "rw"
@@ -395,20 +533,20 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (res
 	dsn := (&url.URL{Scheme: "file", Path: file}).String() + "?_busy_timeout=5000&_error_rc=1&mode=" + mode
 	if strings.HasSuffix(d.file, ".sql") {
 		if script, err = os.ReadFile(d.file); err != nil {
-			return rows{}, err
+			return err
 		}
 		dsn = "file::memory:?_error_rc=1"
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
-		return rows{}, err
+		return err
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+	ctx, cancel := within(ctx, limit)
 	defer cancel()
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return rows{}, causeOf(ctx, err)
+		return causeOf(ctx, err)
 	}
 	defer conn.Close()
 
@@ -416,23 +554,28 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (res
 		// A script is read, it does not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches.
 		const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
 		if _, err := sqlite.Limit(conn, limitAttached, 0); err != nil {
-			return rows{}, err
+			return err
 		}
 		if _, err := conn.ExecContext(ctx, string(script)); err != nil {
-			return rows{}, causeOf(ctx, err)
+			return causeOf(ctx, err)
 		}
 	}
 	answer, err := conn.QueryContext(ctx, query, args...)
 	if err != nil {
-		return rows{}, causeOf(ctx, err)
+		return causeOf(ctx, err)
 	}
 	defer answer.Close()
+	return causeOf(ctx, take(answer))
+}
+
+// takeSQLite takes an answer of SQLite's.
+func (r *rows) takeSQLite(answer *sql.Rows) error {
 	types, err := answer.ColumnTypes()
 	if err != nil {
-		return rows{}, err
+		return err
 	}
 	for _, t := range types {
-		result.columns = append(result.columns, t.Name())
+		r.columns = append(r.columns, t.Name())
 	}
 	for answer.Next() {
 		row, into := make([]any, len(types)), make([]any, len(types))
@@ -440,16 +583,16 @@ func (d database) readSQLite(ctx context.Context, query string, args []any) (res
 			into[i] = &row[i]
 		}
 		if err := answer.Scan(into...); err != nil {
-			return rows{}, err
+			return err
 		}
 		for i := range row {
 			if row[i], err = plainValue(types[i].DatabaseTypeName(), row[i]); err != nil {
-				return rows{}, fmt.Errorf("column %s: %w", result.columns[i], err)
+				return fmt.Errorf("column %s: %w", r.columns[i], err)
 			}
 		}
-		result.values = append(result.values, row)
+		r.values = append(r.values, row)
 	}
-	return result, causeOf(ctx, answer.Err())
+	return answer.Err()
 }
 
 // isWAL tells whether a SQLite file says that it is written to by way of a write-ahead log.
@@ -637,17 +780,16 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 	locked := false
 	// READ COMMITTED holds no snapshot, which would keep vacuum from its work for as long as the command runs. The TCP
 	// settings are those of the server's side, which has to notice that we are gone.
-	batch := begin("ISOLATION LEVEL READ COMMITTED READ ONLY")
+	batch := begin("ISOLATION LEVEL READ COMMITTED READ ONLY", statementLimit)
 	for setting, value := range map[string]int{"idle_in_transaction_session_timeout": 0, "tcp_keepalives_idle": 5,
 		"tcp_keepalives_interval": 3, "tcp_keepalives_count": 3, "tcp_user_timeout": 14_000} {
 		batch.Queue(fmt.Sprintf("SET LOCAL %s = %d", setting, value))
 	}
-	// PostgreSQL 17 has a limit for whole transactions, too.
-	batch.Queue("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'")
+	batch.Queue(noTransactionLimit)
 	batch.Queue("SELECT pg_try_advisory_xact_lock($1, $2)", int32(sharedClass), int32(id)).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&locked)
 	})
-	if err = send(ctx, conn, batch); err == nil && locked {
+	if err = send(ctx, conn, batch, statementLimit); err == nil && locked {
 		l := &sharedLock{database: d, conn: conn, stop: make(chan struct{}), ended: make(chan struct{})}
 		go l.ping(context.WithoutCancel(ctx))
 		return l, nil
@@ -670,7 +812,7 @@ func (l *sharedLock) lastAutoscaled(ctx context.Context, id int64) (last, now ti
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := send(ctx, l.conn, batch); err != nil {
+	if err := send(ctx, l.conn, batch, statementLimit); err != nil {
 		return last, now, explain(l.database, err)
 	}
 	if known != nil {
@@ -753,10 +895,10 @@ func (d database) update(ctx context.Context, statement string, args ...any) (at
 		return at, explainAs("write", d, err)
 	}
 	defer closeConn(ctx, conn)
-	batch := begin("READ WRITE")
+	batch := begin("READ WRITE", statementLimit)
 	batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
 	batch.Queue("COMMIT")
-	switch err := send(ctx, conn, batch); {
+	switch err := send(ctx, conn, batch, statementLimit); {
 	case errors.Is(err, pgx.ErrNoRows):
 		return at, &failure{code: exitBusy, err: fmt.Errorf("another host has begun an evaluation of this pool (%w)", errBusy),
 			hint: "the next run sees what has become of it"}

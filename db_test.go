@@ -168,6 +168,198 @@ func TestMisleadingBuilds(t *testing.T) {
 	}
 }
 
+// TestBuilds: which builds are read for a window from a moment on, and that both databases give the same.
+func TestBuilds(t *testing.T) {
+	t.Parallel()
+	from := time.Date(2026, 11, 22, 10, 0, 0, 123457e3, time.UTC)
+	const abort = 24 * time.Hour
+	at := func(d time.Duration) int64 { return from.Add(d).UnixMicro() }
+	const µs, s, h = time.Microsecond, time.Second, time.Hour
+	tests := []struct {
+		b    build
+		pool int
+		read bool
+		why  string
+	}{
+		{build{19, 1, 0, at(0), never, never, 60, "QUEUED"}, 1, true, "queued at the beginning"},
+		{build{18, 1, 19, at(s), at(2 * s), at(3*s + µs), 60, "SUCCESS"}, 1, true, "queued in the window"},
+		{build{17, 2, 18, at(h), never, at(2 * h), 120, "ABORTED"}, 1, true, "queued in the window, and never started"},
+		{build{16, 0, 0, at(9999 * h), never, never, 60, "QUEUED"}, 1, true, "its project is gone; queued after the window"},
+		{build{1, 1, 0, at(-h), at(-h + s), at(0), 60, "FAILURE"}, 1, true, "ended at the beginning"},
+		{build{2, 1, 0, at(-h), at(-h + s), at(-µs), 60, "FAILURE"}, 1, false, "over by then"},
+		{build{3, 1, 0, at(-h), at(0), never, 60, "ORPHANED"}, 1, true, "started at the beginning; its end is unknown"},
+		{build{4, 1, 0, at(-h), at(h), at(-2 * h), 60, "SUCCESS"}, 1, true, "started in the window, and ended before"},
+		{build{5, 1, 0, at(-h), at(-µs), never, 60, "ORPHANED"}, 1, false, "started before; it does not run, and its end is unknown"},
+		{build{6, 2, 0, at(-99 * h), at(-98 * h), never, 120, "RUNNING"}, 1, true, "runs still"},
+		{build{7, 2, 0, at(-99 * h), at(-98 * h), at(-97 * h), 120, "RUNNING"}, 1, false, "has ended, whatever its status is"},
+		{build{8, 1, 0, at(-99 * h), never, never, 60, "QUEUED"}, 1, true, "is queued still"},
+		{build{9, 1, 0, at(-99 * h), never, never, 60, "UNKNOWN"}, 1, false, "never started, queued for too long"},
+		{build{10, 1, 0, at(-abort), never, never, 60, "ABORTED"}, 1, true, "never started, queued for as long as it may be"},
+		{build{11, 1, 0, at(-abort - µs), never, at(-h), 60, "ORPHANED"}, 1, false, "orphaned before the window"},
+		{build{12, 1, 0, never, never, never, 60, "QUEUED"}, 1, true, "without any time"},
+		{build{13, 0, 0, never, at(-99 * h), at(-98 * h), 60, "SUCCESS"}, 1, true, "without a queued_time, although over"},
+		{build{14, 0, 0, at(s), never, never, 60, "QUEUED"}, 2, false, "of another pool"},
+		{build{15, 1, 0, at(-h), at(-h), at(s), 60, "SUCCESS"}, 1, true, "ran at the beginning"},
+	}
+	or := func(value int64, none int64, text string) string {
+		if value == none {
+			return "NULL"
+		}
+		return text
+	}
+	quoted := func(µs int64) string {
+		return or(µs, never, "'"+time.UnixMicro(µs).UTC().Format("2006-01-02 15:04:05.999999")+"+00'")
+	}
+	script := fileContent(t, "schema.sql") + `;
+		INSERT INTO worker_pools (id, name) VALUES (1, 'web'), (2, 'idle');
+		INSERT INTO projects (id, timeout) VALUES (1, 60), (2, 120);`
+	var want []build
+	for _, test := range tests {
+		b := test.b
+		script += fmt.Sprintf("\nINSERT INTO builds (id, project_id, pipeline_parent_build_id, queued_time, start_time, end_time, status, worker_pool_id) "+
+			"VALUES (%d, %s, %s, %s, %s, %s, '%s', %d);", b.id, or(b.project, 0, fmt.Sprint(b.project)), or(b.parent, 0, fmt.Sprint(b.parent)),
+			quoted(b.queued), quoted(b.started), quoted(b.ended), b.status, test.pool)
+		if test.read {
+			want = append(want, b)
+		}
+	}
+	slices.SortFunc(want, func(a, b build) int { return int(a.id - b.id) })
+	_, _, address := postgresDatabase(t, script)
+	scriptFile := filepath.Join(t.TempDir(), "builds.sql")
+	writeFile(t, scriptFile, []byte(script))
+	for _, address := range []string{address, "sqlite:" + scriptFile, "sqlite:" + sqliteFile(t, script)} {
+		d, err := parseDatabase(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.readBuilds(t.Context(), 1, from, abort, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tests {
+			if read := slices.Contains(got, test.b); read != test.read {
+				t.Errorf("%s: build %d, %s: read is %v", d.key, test.b.id, test.why, read)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %+v\nwant %+v", d.key, got, want)
+		}
+		if none, err := d.readBuilds(t.Context(), 3, from, abort, nil); len(none) != 0 || err != nil {
+			t.Errorf("%s: of no pool: %+v, %v", d.key, none, err)
+		}
+	}
+}
+
+// reversedBuilds is SQL that makes so many builds of pool 1, the last of them first.
+func reversedBuilds(n int) string {
+	return fmt.Sprintf(`INSERT INTO builds (id, status, worker_pool_id)
+		WITH RECURSIVE numbers (n) AS (SELECT %d UNION ALL SELECT n - 1 FROM numbers WHERE n > 1)
+		SELECT n, CASE n %% 3 WHEN 0 THEN 'SUCCESS' WHEN 1 THEN 'FAILURE' ELSE 'ABORTED' END, 1 FROM numbers`, n)
+}
+
+// TestManyBuilds: builds come in order, whatever the database's is, and progress is told.
+func TestManyBuilds(t *testing.T) {
+	t.Parallel()
+	schema := fileContent(t, "schema.sql")
+	_, _, address := postgresDatabase(t, schema, reversedBuilds(10_000))
+	for _, address := range []string{address, "sqlite:" + sqliteFile(t, schema+reversedBuilds(10_000))} {
+		d, err := parseDatabase(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var progress []int
+		builds, err := d.readBuilds(t.Context(), 1, time.Unix(0, 0), 0, func(n int) { progress = append(progress, n) })
+		if err != nil || len(builds) != 10_000 || !slices.Equal(progress, []int{4096, 8192}) {
+			t.Errorf("%s: %d builds, progress %v, %v", d.key, len(builds), progress, err)
+		}
+		for i, b := range builds {
+			if want := []string{"SUCCESS", "FAILURE", "ABORTED"}[b.id%3]; b.id != int64(i+1) || b.status != want {
+				t.Fatalf("%s: build %d is %+v, want status %s", d.key, i, b, want)
+			}
+		}
+	}
+}
+
+// TestBuildsErrors: what cannot be read leads to exit 69 and a cure.
+func TestBuildsErrors(t *testing.T) {
+	t.Parallel()
+	schema := fileContent(t, "schema.sql")
+	const drop = "ALTER TABLE builds DROP COLUMN pipeline_parent_build_id"
+	_, _, old := postgresDatabase(t, schema, drop)
+	const timely = "INSERT INTO builds (id, status, queued_time, worker_pool_id) VALUES (1, 'QUEUED', 'yesterday', 1)"
+	for _, test := range []struct{ address, want, hint string }{
+		{old, "not a Vespene database, or one older than autoscaling: column b.pipeline_parent_build_id does not exist", "manage.py migrate"},
+		{"sqlite:" + sqliteFile(t, schema+drop), "not a Vespene database, or one older than autoscaling", "manage.py migrate"},
+		{"sqlite:" + sqliteFile(t, schema+timely), `"yesterday" is not a time`, "see that the file is whole"},
+		{"sqlite:" + sqliteFile(t, schema+"INSERT INTO builds (id, status, worker_pool_id) VALUES (1, x'00', 1)"), "is not text", "see that the file is whole"},
+	} {
+		d, err := parseDatabase(test.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		builds, err := d.readBuilds(t.Context(), 1, time.Unix(0, 0), 0, nil)
+		var f *failure
+		if !errors.As(err, &f) || f.code != exitDatabase || builds != nil || !strings.Contains(f.Error(), test.want) || !strings.Contains(f.hint, test.hint) {
+			t.Errorf("%s: %d builds, error %v; want %q, %q", d.key, len(builds), err, test.want, test.hint)
+		}
+	}
+}
+
+// TestBuildsTakeTheirTime: a role's limits of time do not apply to the read of builds, which is read-only all the same.
+func TestBuildsTakeTheirTime(t *testing.T) {
+	t.Parallel()
+	c, name, address := postgresDatabase(t, fileContent(t, "schema.sql"), reversedBuilds(1), `
+		ALTER TABLE builds RENAME TO records;
+		CREATE VIEW builds AS SELECT records.* FROM records, pg_sleep(1) WHERE current_setting('transaction_read_only') = 'on'`)
+	c.exec(t, name, "ALTER ROLE postgres IN DATABASE "+name+" SET statement_timeout = '200ms'")
+	conn := c.connect(t, name)
+	defer conn.Close(context.Background())
+	if _, err := conn.PgConn().Exec(t.Context(), "BEGIN READ ONLY; SELECT * FROM builds").ReadAll(); err == nil || !strings.Contains(err.Error(), "statement timeout") {
+		t.Errorf("another read ends with %v, want the role's limit to end it", err)
+	}
+	d, err := parseDatabase(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if builds, err := d.readBuilds(t.Context(), 1, time.Unix(0, 0), 0, nil); err != nil || len(builds) != 1 {
+		t.Errorf("%d builds, %v; want 1", len(builds), err)
+	}
+}
+
+// TestBuildsInterrupted: a signal ends the read of builds at once, here and in the database.
+func TestBuildsInterrupted(t *testing.T) {
+	t.Parallel()
+	schema := fileContent(t, "schema.sql")
+	c, name, address := postgresDatabase(t, schema, reversedBuilds(10_000), `
+		ALTER TABLE builds RENAME TO records;
+		CREATE VIEW builds AS SELECT * FROM records WHERE id > 2000 OR pg_sleep(60) IS NOT NULL`)
+	for _, address := range []string{address, "sqlite:" + sqliteFile(t, schema+reversedBuilds(200_000))} {
+		d, err := parseDatabase(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, end := context.WithCancelCause(t.Context())
+		var ended time.Time
+		builds, err := d.readBuilds(ctx, 1, time.Unix(0, 0), 0, func(n int) {
+			if ended.IsZero() {
+				ended = time.Now()
+				end(signalled{syscall.SIGTERM})
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+		if took := time.Since(ended); err == nil || !strings.Contains(err.Error(), "ended by SIGTERM") || builds != nil || took > 5*time.Second {
+			t.Errorf("%s: %d builds, %v, %v after the signal", d.key, len(builds), err, took)
+		}
+	}
+	conn := c.connect(t, name)
+	defer conn.Close(context.Background())
+	var active int
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND pid <> pg_backend_pid()",
+		name).Scan(&active); err != nil || active != 0 {
+		t.Errorf("%d statements go on in the database, %v", active, err)
+	}
+}
+
 // TestNotANumberOfWorkers: what only PostgreSQL can hold reaches the planner as it is.
 func TestNotANumberOfWorkers(t *testing.T) {
 	t.Parallel()

@@ -272,7 +272,7 @@ func TestThroughPgBouncer(t *testing.T) {
 	need(t, "PostgreSQL's server", postgresBinary("initdb") != "")
 	for size, tests := range map[string]string{
 		"1": "^(TestTenRuns|TestOneStatementForBoth|TestRealDatabase|TestMisleadingBuilds|TestNotANumberOfWorkers|TestReadOnly|TestStatementTimeout|" +
-			"TestDatabaseErrors|TestSameRecords)$",
+			"TestDatabaseErrors|TestSameRecords|TestBuilds|TestManyBuilds|TestBuildsErrors|TestBuildsTakeTheirTime|TestBuildsInterrupted)$",
 		"6": "^(TestSharedRhythm|TestSharedOutcome|TestSharedHolderKilled|TestSharedLockLost|TestSharedLockLostBefore|TestSharedRights|TestSharedDatabaseDies)$",
 	} {
 		t.Run("over "+size, func(t *testing.T) {

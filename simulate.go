@@ -1262,6 +1262,7 @@ type replay struct {
 	instances []instance
 	workers   []worker
 	alive     []int32 // instances that have not ended
+	present   int64   // workers that have not
 	booting   []event // instances by when they are ready
 	idle      []event // workers by when they look, in each interval of sleep
 	patience  []event // workers by since when they were idle, and such as are not any more
@@ -1473,7 +1474,7 @@ func (r *replay) evaluate() {
 	}
 	r.ask(n)
 	r.shrink()
-	r.sizePeak = max(r.sizePeak, int64(len(r.alive))*r.perInstance)
+	r.sizePeak = max(r.sizePeak, r.present)
 }
 
 // mostWorkers is how many a simulation starts at most, all in all.
@@ -1534,6 +1535,7 @@ func (r *replay) ask(n int64) {
 		r.instances = append(r.instances, instance{requested: r.now, left: r.perInstance})
 		r.alive = append(r.alive, number)
 		r.booting = append(r.booting, event{r.now + r.boot.Microseconds(), number})
+		r.present += r.perInstance
 		for range r.perInstance {
 			r.workers = append(r.workers, worker{task: -1, idle: never})
 		}
@@ -1553,16 +1555,18 @@ func (r *replay) shrink() {
 	}
 }
 
-// endInstance ends the instance at that place of those that are alive.
+// endInstance ends the instance at that place of those that are alive, and its workers that have not ended.
 func (r *replay) endInstance(place int) {
 	its := &r.instances[r.alive[place]]
-	its.left = 0
 	r.bill(*its)
+	r.present -= its.left
+	its.left = 0
 	r.alive = slices.Delete(r.alive, place, place+1)
 }
 
+// bill reckons an instance up that ends, and its workers that end with it.
 func (r *replay) bill(its instance) {
-	r.held += r.perInstance * (r.now - its.requested)
+	r.held += its.left * (r.now - its.requested)
 	r.billed += r.perInstance * max(r.now-its.requested, r.billingMinimum.Microseconds())
 }
 
@@ -1570,6 +1574,8 @@ func (r *replay) bill(its instance) {
 func (r *replay) endWorker(number int32) {
 	r.stopIdling(number)
 	its := int32(int64(number) / r.perInstance)
+	r.present--
+	r.held += r.now - r.instances[its].requested
 	if r.instances[its].left--; r.instances[its].left == 0 {
 		place, _ := slices.BinarySearch(r.alive, its)
 		r.endInstance(place)
@@ -1690,7 +1696,7 @@ func (r *replay) draw() {
 	for ; r.drawn <= part; r.drawn++ {
 		r.timeline[r.drawn] = r.last
 	}
-	is := sample{r.queued.tasks, int64(len(r.running.items) + len(r.dead)), int64(len(r.alive)) * r.perInstance}
+	is := sample{r.queued.tasks, int64(len(r.running.items) + len(r.dead)), r.present}
 	most := &r.timeline[part]
 	*most = sample{max(most.queued, is.queued), max(most.running, is.running), max(most.size, is.size)}
 	r.last = is

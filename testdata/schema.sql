@@ -25,6 +25,8 @@ CREATE TABLE builds (
     status text NOT NULL,
     queued_time timestamp with time zone DEFAULT CURRENT_TIMESTAMP,
     start_time timestamp with time zone,
+    end_time timestamp with time zone,
+    pipeline_parent_build_id integer,
     project_id integer,
     worker_pool_id integer NOT NULL
 );

@@ -43,6 +43,7 @@ CREATE TABLE builds (
     queued_time timestamp with time zone,
     start_time timestamp with time zone,
     end_time timestamp with time zone,
+    pipeline_parent_build_id integer,
     project_id integer REFERENCES projects (id),
     worker_pool_id integer NOT NULL REFERENCES worker_pools (id)
 );
