@@ -24,8 +24,8 @@ const (
 var simulationStart = time.Date(2026, 11, 22, 11, 58, 0, 0, time.UTC)
 
 // buildsOf returns builds with the ids 1, 2, … from words, separated by commas: p, the project; q, s and e, when the build was
-// queued, started and ended, in seconds from the window's beginning; <, the parent; and a status other than SUCCESS. Its
-// project's timeout is an hour.
+// queued, started and ended, in seconds from the window's beginning; <, the parent; t, the project's timeout in minutes (60);
+// and a status other than SUCCESS.
 func buildsOf(t *testing.T, text string) (builds []build) {
 	t.Helper()
 	for i, words := range strings.Split(text, ",") {
@@ -43,6 +43,8 @@ func buildsOf(t *testing.T, text string) (builds []build) {
 				b.project = n
 			case word[0] == '<':
 				b.parent = n
+			case word[0] == 't':
+				b.timeout = n
 			case word[0] == 'q':
 				b.queued = at
 			case word[0] == 's':
@@ -67,7 +69,8 @@ func scenarioOf(t testing.TB, columns map[string]any) scenario {
 }
 
 // figures are what came of a simulation, in seconds: each build's start and worker, 30@1, with … where it did not end; x, -
-// and . where it was dropped, waited and had not arrived; and what there is of the rest.
+// and . where it was dropped, waited and had not arrived; what there is of the rest; and for how much more workers were billed
+// than were there, unheld.
 func figures(s simulated) string {
 	var text strings.Builder
 	for _, f := range s.fates {
@@ -88,7 +91,7 @@ func figures(s simulated) string {
 	for _, figure := range []struct {
 		name  string
 		value float64
-	}{{"billed", inSeconds(s.billed)}, {"busy", inSeconds(s.busy)}, {"finished", float64(s.finished)}, {"unfinished", float64(s.unfinished)},
+	}{{"billed", inSeconds(s.billed)}, {"unheld", inSeconds(s.billed - s.held)}, {"busy", inSeconds(s.busy)}, {"finished", float64(s.finished)}, {"unfinished", float64(s.unfinished)},
 		{"dropped", float64(s.dropped)}, {"orphaned", float64(s.orphaned)}, {"estimated", float64(s.estimated)},
 		{"peak", float64(s.sizePeak)}, {"changes", float64(s.changes)}, {"risk", float64(s.atRisk)}} {
 		if figure.value != 0 {
@@ -192,12 +195,13 @@ func TestSimulateByHand(t *testing.T) {
 
 		{name: "an instance ends with the last of its workers", builds: "p1 q0 s0 e30, p1 q0 s0 e50",
 			scenario: func(s *scenario) { fixed(1)(s); s.perInstance, s.maxBuilds = 2, 1 },
-			want:     "0@0 0@1 | billed 100 busy 80 finished 2 peak 2 waits 0 0"}, // at 50: 2 × 50
+			want:     "0@0 0@1 | billed 100 unheld 20 busy 80 finished 2 peak 2 waits 0 0"}, // at 50: 2 × 50, of which the first had ended for 20
 
 		{name: "a worker that has ended is none of the peak", columns: columns{"multiplier": 0.5, "reevaluate_minutes": int64(1)},
 			builds: "p1 q0 s0 e30, p1 q0 s0 e600, p1 q40 s60 e70, p1 q40 s60 e70", scenario: func(s *scenario) { s.perInstance, s.maxBuilds = 2, 1 },
-			// The first worker ends at 30. At 60 1.5 are two instances, with three workers, and at 120 one. 2 × 600 + 2 × 10.
-			want: "0@0 0@1 60@2 60@3 | billed 1220 busy 650 finished 4 peak 3 changes 2 waits 0 0 20 20"},
+			// The first worker ends at 30. At 60 1.5 are two instances, with three workers, and at 120 one. 2 × 600 + 2 × 10,
+			// of which the first had ended for 570.
+			want: "0@0 0@1 60@2 60@3 | billed 1220 unheld 570 busy 650 finished 4 peak 3 changes 2 waits 0 0 20 20"},
 
 		{name: "more builds ran at the beginning than are fixed", columns: columns{"reevaluate_minutes": int64(1)}, scenario: fixed(1),
 			builds: "p1 q-9 s-9 e100, p2 q-9 s-9 e50, p3 q0 s50 e60", // the second worker goes with its build
@@ -206,11 +210,16 @@ func TestSimulateByHand(t *testing.T) {
 		{name: "billing minimum", columns: columns{"reevaluate_minutes": int64(5)}, builds: "p1 q0 s0 e400, p2 q300 s300 e310, p3 q300 s300 e590",
 			scenario: func(s *scenario) { s.maxBuilds, s.billingMinimum = 1, 350*time.Second },
 			// 400 of the first; 10 and 290 of the others, which are 350 each, beyond the window's end.
-			want: "0@0 300@1 300@2 | billed 1100 busy 700 finished 3 peak 3 changes 1 waits 0 0 0"},
+			want: "0@0 300@1 300@2 | billed 1100 unheld 400 busy 700 finished 3 peak 3 changes 1 waits 0 0 0"},
 
 		{name: "what ran and what waited at the beginning", builds: "p1 q-50 s-20 e40, p2 q-100 s50 e60, p3 q-90000 ORPHANED",
 			// One ran and one waited: two workers. The third waited for longer than a day already. 40 + 10.
 			want: "-20@0 0@1 | billed 1200 busy 50 finished 2 peak 2 waits 100"},
+
+		{name: "what waited at the beginning, by what became of it", scenario: fixed(1),
+			builds: "p1 q-100 QUEUED, p2 q-100 s50 e60, p2 q-90 ABORTED, p3 q-90 ABORTED, p4 q-90 s-50 e-40",
+			// The third was superseded by the second, so it waited as long; the fourth by none in the window. The median is 10.
+			want: "0@0 10@0 20@0 | billed 600 busy 30 finished 3 estimated 2 peak 1 waits 100 110 110"},
 
 		{name: "what ran at the beginning and runs still", builds: "p1 q-600 s-500 RUNNING, p1 q0 s0 e30",
 			// For 1,100 seconds, its median of 30 notwithstanding, so that it ends with the window.
@@ -230,6 +239,9 @@ func TestSimulateByHand(t *testing.T) {
 		{name: "a child of another pool's build", columns: columns{"minimum": int64(1)}, builds: "p1 <99 q20 s20 e30",
 			want: "20@0 | billed 600 busy 10 finished 1 peak 1 waits 0"}, // by its own time
 
+		{name: "a child of a build without an end", builds: "p1 q0 s20 FAILURE, p1 <1 q50 s50 e60",
+			want: "0@0 50@0 | billed 600 busy 20 finished 2 estimated 1 peak 1 waits 0 0"}, // by its own time
+
 		{name: "children of a dropped build", columns: columns{"build_latest": true}, scenario: fixed(1),
 			builds: "p1 q0 s0 e30, p1 q1 s31 e61, p1 q2 s62 e72, p2 <3 q80 s80 e90, p3 <4 q95 s95 e99",
 			want:   "0@0 30@0 x x x | billed 600 busy 60 finished 2 dropped 3 peak 1 waits 0 29"}, // the third at 30, and with it two
@@ -242,6 +254,9 @@ func TestSimulateByHand(t *testing.T) {
 
 		{name: "a dead RUNNING build, ignored", columns: steady(`{"stale_builds": "ignore"}`, columns{}), builds: "p1 q-4100 s-4000 RUNNING, p2 q0 s0 e30",
 			want: "0@0 | billed 600 busy 30 finished 1 peak 1 waits 0"},
+
+		{name: "overdue is longer than the timeout and five minutes", columns: steady(`{"stale_builds": "ignore"}`, columns{"reevaluate_minutes": int64(5)}),
+			builds: "p1 q0 s0 e600 t0", want: "0@0 | billed 600 busy 600 finished 1 peak 1 waits 0"}, // at 300 it is not yet: no change
 
 		{name: "without a project, without a time", builds: "p0 q0 QUEUED, p1 QUEUED, p2 q0 s0 e30",
 			want: "- - 0@0 | billed 1800 busy 30 finished 1 unfinished 2 peak 3 waits 0"}, // three are queued, one is taken

@@ -75,6 +75,7 @@ func stepped(l *load, s scenario) simulated {
 				p.endWorker(w, now)
 			}
 		}
+		p.held += p.have() * second
 	}
 	p.endBuilds(p.window)
 	p.reckon()
@@ -103,13 +104,16 @@ func (p *stepper) workers() (workers []*steppedWorker) {
 	return workers
 }
 
+// have is the size as the figures have it: workers that were asked for and have not ended.
+func (p *stepper) have() int64 { return int64(len(p.workers())) }
+
 func (p *stepper) ask(now, ready int64) {
 	i := &steppedInstance{asked: now, ready: ready, ended: never}
 	for place := range p.perInstance {
 		i.workers = append(i.workers, &steppedWorker{number: int32(int64(len(p.instances))*p.perInstance + place), task: -1})
 	}
 	p.instances = append(p.instances, i)
-	p.sizePeak = max(p.sizePeak, int64(len(p.workers())))
+	p.sizePeak = max(p.sizePeak, p.have())
 }
 
 // begin has the builds that run at the beginning run.
