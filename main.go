@@ -58,7 +58,8 @@ var clock = time.Now
 
 const (
 	durationHint = "write a duration with its unit, such as 90s, 30m or 1h30m"
-	jobsHint     = "write a whole number from 1 on"
+	wholeHint    = "write a whole number from 1 on"
+	minutesHint  = "write minutes, such as 5"
 )
 
 // failure is an error with the exit code it leads to and, for what people get wrong, the cure.
@@ -308,10 +309,16 @@ func usageError(err error) error {
 		if name == "sleep" {
 			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) or crontab's"
 		}
-	} else if strings.Contains(text, "timeout") || strings.Contains(text, "since") {
-		hint = durationHint
-	} else if strings.Contains(text, "jobs") {
-		hint = jobsHint
+	} else if _, flag, isValue := strings.Cut(text, " for flag -"); isValue {
+		name, _, _ := strings.Cut(flag, ":")
+		switch name {
+		case "timeout", "since", "boot", "billing-minimum":
+			hint = durationHint
+		case "jobs", "max-builds", "workers-per-instance":
+			hint = wholeHint
+		case "max-wait":
+			hint = minutesHint
+		}
 	}
 	return &failure{code: exitUsage, err: errors.New(withoutAddress(text)), hint: hint}
 }
@@ -372,7 +379,7 @@ func newScaler(c *cli.Context, stream *logStream) (*scaler, error) {
 	case c.Duration("since") < 0 || c.IsSet("since") && c.Duration("since") == 0:
 		f.err, f.hint = fmt.Errorf("--since is %v, not above zero", c.Duration("since")), durationHint
 	case s.jobs < 1:
-		f.err, f.hint = fmt.Errorf("--jobs is %d", s.jobs), jobsHint
+		f.err, f.hint = fmt.Errorf("--jobs is %d", s.jobs), wholeHint
 	case output != "text" && output != "json":
 		f.err = errors.New(withoutAddress(fmt.Sprintf("--output is %q, neither text nor json", output)))
 	}

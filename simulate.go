@@ -56,7 +56,7 @@ func simulate(ctx context.Context, s *scaler, c *cli.Context, out *results) (cod
 		} else {
 			err = s.simulate(ctx, asked, p, out)
 		}
-		if ctx.Err() != nil || exitCode(err) == exitDatabase || exitCode(err) == exitState {
+		if ctx.Err() != nil || len(names) == 1 || exitCode(err) == exitDatabase || exitCode(err) == exitState {
 			return code, err
 		}
 		if err != nil {
@@ -155,9 +155,9 @@ func newQuestion(c *cli.Context) (q question, err error) {
 	case q.boot < 0 || q.billingMinimum < 0:
 		return usage(durationHint, "--boot and --billing-minimum cannot be below zero")
 	case c.IsSet("max-builds") && q.maxBuilds < 1 || q.perInstance < 1:
-		return usage("write a whole number from 1 on", "--max-builds and --workers-per-instance cannot be below 1")
+		return usage(wholeHint, "--max-builds and --workers-per-instance cannot be below 1")
 	case q.maxWait != nil && !(*q.maxWait >= 0 && c.Float64("max-wait") < longestMinutes):
-		return usage("write minutes, such as 5", "--max-wait is not a number of minutes")
+		return usage(minutesHint, "--max-wait is not a number of minutes")
 	case c.IsSet("svg") && q.svg == "":
 		return usage("name a file", "--svg is empty")
 	}
@@ -362,18 +362,10 @@ func (s *scaler) scenario(q question, p pool, changes point) (scenario, map[stri
 	return its, known, nil
 }
 
-// Where a command has variables: in the template's tags, and in the environment.
-var (
-	templateTag = regexp.MustCompile(`(?s)\{[{%].*?[%}]\}`)
-	sizes       = map[string]*regexp.Regexp{
-		"size":        regexp.MustCompile(`(^|[^.\w])size\b`),
-		"queued_size": regexp.MustCompile(`(^|[^.\w])queued_size\b`),
-	}
-)
-
-// uses tells whether a command has that size.
+// uses tells whether a command has that size: in the template's tags, or in the environment.
 func uses(command, size string) bool {
-	return sizes[size].MatchString(strings.Join(templateTag.FindAllString(command, -1), "")) ||
+	tags := regexp.MustCompile(`(?s)\{[{%].*?[%}]\}`).FindAllString(command, -1)
+	return regexp.MustCompile(`(^|[^.\w])`+size+`\b`).MatchString(strings.Join(tags, "")) ||
 		regexp.MustCompile(`\bVESPENE_`+strings.ToUpper(size)+`\b`).MatchString(command)
 }
 
@@ -959,15 +951,13 @@ type sample struct{ queued, running, size int64 }
 // when the window began had gone by then, unless it is QUEUED still.
 func newLoad(builds []build, from, to time.Time, abort time.Duration) *load {
 	r := reader{load: &load{from: from, to: to, tooOld: abort}, begin: from.UnixMicro(), end: to.UnixMicro(),
-		origins: make([]origin, 0, len(builds)), durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}, soFar: map[int32]int64{}}
+		origins: make([]origin, 0, len(builds)), durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}}
 	r.tasks = make([]task, 0, len(builds))
 	for _, b := range builds {
 		r.read(b)
 	}
 	if len(r.durations) == 0 {
-		all := len(r.tasks)
-		r.tasks = slices.DeleteFunc(r.tasks, func(t task) bool { return !t.untaken })
-		r.unknowable, r.origins = int64(all-len(r.tasks)), make([]origin, len(r.tasks))
+		r.leaveOut()
 	}
 	r.estimate()
 	r.follow()
@@ -984,13 +974,13 @@ type reader struct {
 	durations  map[int32][]int64 // those that are known, of each project's builds
 	numbers    map[int64]int32   // of the projects
 	resumed    map[int64]bool    // projects of which a build waited when the window began, and was taken in it
-	soFar      map[int32]int64   // how long tasks have run that run still
 
 	timeless, future, unfit, reversed, endless, early, projectless, impatient, unknowable int64 // builds that are odd
 }
 
-// origin is what a task's build has recorded: the build that started it, and its end, never where that is not known.
-type origin struct{ parent, end int64 }
+// origin is what a task's build has recorded: the build that started it, its end, never where that is not known, and how
+// long it has run for sure.
+type origin struct{ parent, end, soFar int64 }
 
 // read makes a task of a build, if it is of the window.
 func (r *reader) read(b build) {
@@ -1034,7 +1024,7 @@ func (r *reader) read(b build) {
 		t.project = int32(len(r.numbers)) + 1
 		r.numbers[cmp.Or(b.project, -b.id)] = t.project
 	}
-	its := origin{b.parent, never}
+	its := origin{b.parent, never, 0}
 	switch {
 	case ran && b.ended >= b.started:
 		t.duration, its.end = b.ended-b.started, b.ended
@@ -1043,8 +1033,10 @@ func (r *reader) read(b build) {
 		r.reversed++
 	case ran && !isRunning:
 		r.endless++
-	case ran && !isOverdue(r.end):
-		r.soFar[int32(len(r.tasks))] = r.end - b.started
+	case isOverdue(r.end): // its worker died in the window
+		its.soFar = max(0, r.begin-b.started)
+	case ran:
+		its.soFar = r.end - b.started
 	}
 	until := its.end
 	if isRunning && ran && !isOverdue(r.end) {
@@ -1073,6 +1065,19 @@ func (r *reader) read(b build) {
 // ahead is how much clocks may differ, in microseconds, without a word.
 const ahead = int64(time.Minute / time.Microsecond)
 
+// leaveOut leaves out the tasks of which nobody can tell how long they take, where no build is known to have ended.
+func (r *reader) leaveOut() {
+	tasks, origins := r.tasks, r.origins
+	r.tasks, r.origins = nil, nil
+	for i, t := range tasks {
+		if t.untaken || origins[i].soFar > 0 {
+			r.tasks, r.origins = append(r.tasks, t), append(r.origins, origins[i])
+		} else {
+			r.unknowable++
+		}
+	}
+}
+
 // estimate gives the tasks a duration that have none: their project's median or else the pool's.
 func (r *reader) estimate() {
 	medians := map[int32]int64{}
@@ -1097,7 +1102,7 @@ func (r *reader) estimate() {
 			}
 			medians[t.project] = duration
 		}
-		t.duration, t.estimated = max(duration, r.soFar[int32(i)]), true
+		t.duration, t.estimated = max(duration, r.origins[i].soFar), true
 	}
 }
 
@@ -1133,7 +1138,7 @@ func (r *reader) note() {
 		{r.endless, "with a start and no end that does not run any more: taken to last as long as the median of the project"},
 		{r.early, "started before it was queued, so that clocks differ or went back: not in the recorded waits"},
 		{r.impatient, "queued before its pipeline's parent ended: it arrives by its own time"},
-		{r.unknowable, "that never ran, and none of the pool did that would tell how long they take: left out"},
+		{r.unknowable, "of unknown duration, and none of the pool ended that would tell how long they take: left out"},
 		{r.projectless, "QUEUED without a project, on which workers stall: counted, and never taken; delete or abort it in Vespene"},
 		{int64(len(r.dead)), "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; abort it in Vespene"},
 	} {
@@ -1502,7 +1507,7 @@ func (r *replay) evaluate() {
 		r.previous, r.most = &size, size
 		n = size - int64(len(r.alive))
 	}
-	if int64(len(r.workers)) > mostWorkers-min(n, mostWorkers)*r.perInstance {
+	if n > (mostWorkers-int64(len(r.workers)))/r.perInstance {
 		r.err = fmt.Errorf("it would start more than %d workers: lower the maximum", mostWorkers)
 		return
 	}
@@ -1512,7 +1517,7 @@ func (r *replay) evaluate() {
 }
 
 // mostWorkers is how many a simulation starts at most, all in all.
-const mostWorkers = 10_000_000
+const mostWorkers = 1_000_000
 
 // plan is what the planner says now: instances to have, or to add.
 func (r *replay) plan() (size, queuedSize int64) {
@@ -1728,7 +1733,9 @@ func (r *replay) draw() {
 	}
 	part := min(int(r.now*int64(len(r.timeline))/r.end), len(r.timeline)-1)
 	for ; r.drawn <= part; r.drawn++ {
-		r.timeline[r.drawn] = r.last
+		if r.drawn < part || r.now*int64(len(r.timeline))%r.end > 0 { // else it begins now
+			r.timeline[r.drawn] = r.last
+		}
 	}
 	is := sample{r.queued.tasks, int64(len(r.running.items) + len(r.dead)), r.present}
 	most := &r.timeline[part]
