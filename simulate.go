@@ -178,8 +178,8 @@ func newQuestion(c *cli.Context) (q question, err error) {
 		}
 		q.sweep = append(q.sweep, changes)
 	}
-	if n := len(points(nil, q.sweep)); n > mostPoints {
-		return usage("take larger steps", "--sweep gives %d combinations, more than %d", n, mostPoints)
+	if n := len(points(nil, q.sweep)); n > mostCombinations {
+		return usage("take larger steps", "--sweep gives %d combinations, more than %d", n, mostCombinations)
 	}
 	if text := c.String("recommend"); c.IsSet("recommend") {
 		if q.target = parseTarget(text); q.target == nil {
@@ -189,8 +189,8 @@ func newQuestion(c *cli.Context) (q question, err error) {
 	return q, nil
 }
 
-// mostPoints is how many combinations of settings are tried at most.
-const mostPoints = 10_000
+// mostCombinations is how many combinations of settings are tried at most.
+const mostCombinations = 10_000
 
 func settableNames() (names []string) {
 	for _, its := range settable {
@@ -229,8 +229,8 @@ func parseSweep(text string) (changes []change, err error) {
 		return nil, errors.New("does not go up")
 	}
 	for ; at.Cmp(to) <= 0; at = new(big.Rat).Add(at, step) {
-		if len(changes) > mostPoints {
-			return nil, fmt.Errorf("has more than %d steps", mostPoints)
+		if len(changes) > mostCombinations {
+			return nil, fmt.Errorf("has more than %d steps", mostCombinations)
 		}
 		changes = append(changes, change{setting, decimalString(at)})
 	}
@@ -244,7 +244,7 @@ func points(of point, lists [][]change) []point {
 		var more []point
 		for _, p := range all {
 			for _, c := range list {
-				if len(more) <= mostPoints {
+				if len(more) <= mostCombinations {
 					more = append(more, p.with(c))
 				}
 			}

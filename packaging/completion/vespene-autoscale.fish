@@ -2,7 +2,7 @@
 
 function __fish_vespene-autoscale_no_subcommand --description 'Test if there has been any subcommand yet'
     for i in (commandline -opc)
-        if contains -- $i status history check
+        if contains -- $i status history check simulate
             return 1
         end
     end
@@ -53,3 +53,23 @@ complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l plann
 complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l executor -r -d 'enable the executor program NAME=PROGRAM, which a pool\'s executor names'
 complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l shared -d 'several hosts serve these pools: keep lock and timer in PostgreSQL'
 complete -c vespene-autoscale -n '__fish_seen_subcommand_from check' -f -l output -r -a 'text json' -d 'print results as FORMAT: text, or json, one object a line'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l help -s h -d 'print this help'
+complete -f -c vespene-autoscale -n '__fish_vespene-autoscale_no_subcommand' -a 'simulate' -d 'show what past builds would have waited and cost with other settings'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l queue -r -d 'the worker pool NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -s q -r -d 'is --queue NAME'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l database -r -d 'Vespene\'s database as URL: postgres://…, key=value …, or sqlite:FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -l state -r -d 'keep what was done when in FILE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l planner -r -d 'enable the planner program NAME=PROGRAM, which a pool\'s planner names'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l executor -r -d 'enable the executor program NAME=PROGRAM, which a pool\'s executor names'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l shared -d 'several hosts serve these pools: keep lock and timer in PostgreSQL'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l output -r -a 'text json' -d 'print results as FORMAT: text, or json, one object a line'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l since -r -d 'replay the builds of the last DURATION'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l boot -r -d 'a worker is ready so long after it was asked for: DURATION'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l set -r -d 'simulate another value of a setting, too: SETTING=VALUE'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l sweep -r -d 'simulate all values of a setting: SETTING=FROM:TO:STEP'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l recommend -r -d 'look for the settings with the fewest worker-hours that meet TARGET: wait_median, wait_p95 or wait_max, such as \'wait_p95<=3m\''
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l max-builds -r -d 'a worker ends after N builds'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l max-wait -r -d 'a worker ends after it has waited for MINUTES'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l workers-per-instance -r -d 'size counts instances with N workers each'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -f -l billing-minimum -r -d 'a worker is billed for DURATION at least'
+complete -c vespene-autoscale -n '__fish_seen_subcommand_from simulate' -l svg -r -d 'draw the pool\'s builds and workers over time, or with --sweep the trade-off, into FILE'
