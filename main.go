@@ -309,8 +309,8 @@ func usageError(err error) error {
 		if name == "sleep" {
 			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) or crontab's"
 		}
-	} else if _, flag, isValue := strings.Cut(text, " for flag -"); isValue {
-		name, _, _ := strings.Cut(flag, ":")
+	} else if _, flag, isValue := strings.Cut(text, " for flag "); isValue {
+		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "-"), ":")
 		switch name {
 		case "timeout", "since", "boot", "billing-minimum":
 			hint = durationHint
