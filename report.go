@@ -441,6 +441,37 @@ func (s *standing) last() (text, style string) {
 	return fmt.Sprintf("%s%s %s", *s.LastOutcome, code, when), styleOf(*s.LastOutcome)
 }
 
+// inOrder are the names of settings in the order of defaults, and then of the alphabet.
+func inOrder(settings map[string]any) []string {
+	rank := func(name string) int {
+		for i, d := range defaults {
+			if d.setting == name {
+				return i
+			}
+		}
+		return len(defaults)
+	}
+	return slices.SortedFunc(maps.Keys(settings), func(a, b string) int { return cmp.Or(rank(a)-rank(b), cmp.Compare(a, b)) })
+}
+
+// spelled are those of the settings that have these names, on one line.
+func spelled(settings map[string]any, names []string) string {
+	var all []string
+	for _, name := range names {
+		if value, has := settings[name]; has {
+			all = append(all, name+" "+valueText(value))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func valueText(value any) string {
+	if value == nil {
+		return "NULL"
+	}
+	return label(fmt.Sprint(value))
+}
+
 // standings writes how pools stand: a line each and, below, what is wrong with them.
 func (o *results) standings(all []standing) {
 	if o.json {
@@ -476,16 +507,8 @@ func (o *results) standings(all []standing) {
 		if s.Due != nil {
 			due = dueIn(*s.Due, s.NextDue, s.now)
 		}
-		var settings []string
-		for _, d := range defaults {
-			if value, differs := s.Settings[d.setting]; differs {
-				if value == nil {
-					value = "NULL"
-				}
-				settings = append(settings, d.setting+" "+label(fmt.Sprint(value)))
-			}
-		}
-		table = append(table, append(row, cell{last, style, false}, cell{due, "", false}, cell{cmp.Or(strings.Join(settings, ", "), "defaults"), "", false}))
+		settings := cmp.Or(spelled(s.Settings, inOrder(s.Settings)), "defaults")
+		table = append(table, append(row, cell{last, style, false}, cell{due, "", false}, cell{settings, "", false}))
 		if s.Error != nil {
 			below = append(below, o.paint(red, label(s.Pool)+": "+*s.Error))
 		}
@@ -587,14 +610,8 @@ func (o *results) chart(title string, all []evaluation, now time.Time) {
 	if all[0].started.After(now) {
 		return // the clock went back, and nothing is before now
 	}
-	clock := "15:04"
-	if long := now.Sub(since); long > 24*time.Hour {
-		clock = "Jan 2 15:04"
-	} else if long < 10*time.Minute {
-		clock = time.TimeOnly
-	}
-	const rows, axis = 10, 4 // most rows; what stands before a line besides the number
-	columns := max(20, cmp.Or(o.width, 80)-len(fmt.Sprint(highest))-axis-len(clock)/2)
+	x := timeAxis(since, now)
+	columns := o.columns(x, highest)
 	lines := make([][]float64, 3)
 	current := []float64{math.NaN(), math.NaN(), math.NaN()}
 	for column, rest := 0, all; column < columns; column++ {
@@ -612,18 +629,49 @@ func (o *results) chart(title string, all []evaluation, now time.Time) {
 			lines[i] = append(lines[i], current[i])
 		}
 	}
-	options := []asciigraph.Option{asciigraph.Height(int(min(rows, highest))), asciigraph.LowerBound(0), asciigraph.UpperBound(float64(highest)), asciigraph.Precision(0),
-		asciigraph.XAxisRange(float64(since.Unix()), float64(now.Unix())), asciigraph.XAxisTickCount(max(2, columns/16)),
-		asciigraph.XAxisValueFormatter(func(t float64) string { return time.Unix(int64(t), 0).Local().Format(clock) })}
-	marks := []string{"q", "r", "#"}
-	if o.colour {
-		marks = []string{"─", "─", "─"}
-		options = append(options, asciigraph.SeriesColors(asciigraph.Yellow, asciigraph.Blue, asciigraph.Green))
-	} else {
-		options = append(options, asciigraph.SeriesChars(asciigraph.CreateCharSet(marks[0]), asciigraph.CreateCharSet(marks[1]), asciigraph.CreateCharSet(marks[2])))
+	o.plot(title, []string{"queued", "running", "size"}, x, highest, lines)
+}
+
+// axis is what stands below a chart.
+type axis struct {
+	from, to float64
+	label    func(float64) string
+}
+
+func timeAxis(from, to time.Time) axis {
+	clock := "15:04"
+	if long := to.Sub(from); long > 24*time.Hour {
+		clock = "Jan 2 15:04"
+	} else if long < 10*time.Minute {
+		clock = time.TimeOnly
 	}
-	fmt.Fprintf(o, "%s   %s queued   %s running   %s size\n", title, o.paint(yellow, marks[0]), o.paint(blue, marks[1]), o.paint(green, marks[2]))
-	fmt.Fprintf(o, "%s\n\n", asciigraph.PlotMany(lines, options...))
+	return axis{float64(from.Unix()), float64(to.Unix()), func(t float64) string { return time.Unix(int64(t), 0).Local().Format(clock) }}
+}
+
+// columns is how many values a line of a chart has.
+func (o *results) columns(x axis, highest int64) int {
+	const scale = 4 // what stands before a line besides the number
+	return max(20, cmp.Or(o.width, 80)-len(fmt.Sprint(highest))-scale-len(x.label(x.to))/2)
+}
+
+// plot draws lines from 0 to the highest. Several are told apart by their marks, which have their names in the title.
+func (o *results) plot(title string, names []string, x axis, highest int64, lines [][]float64) {
+	const rows = 10 // at most
+	options := []asciigraph.Option{asciigraph.Height(int(min(rows, highest))), asciigraph.LowerBound(0), asciigraph.UpperBound(float64(highest)), asciigraph.Precision(0),
+		asciigraph.XAxisRange(x.from, x.to), asciigraph.XAxisTickCount(max(2, len(lines[0])/16)), asciigraph.XAxisValueFormatter(x.label)}
+	if len(lines) > 1 {
+		styles, marks := []string{yellow, blue, green}, []string{"q", "r", "#"}
+		if o.colour {
+			marks = []string{"─", "─", "─"}
+			options = append(options, asciigraph.SeriesColors(asciigraph.Yellow, asciigraph.Blue, asciigraph.Green))
+		} else {
+			options = append(options, asciigraph.SeriesChars(asciigraph.CreateCharSet(marks[0]), asciigraph.CreateCharSet(marks[1]), asciigraph.CreateCharSet(marks[2])))
+		}
+		for i := range lines {
+			title += "   " + o.paint(styles[i], marks[i]) + " " + names[i]
+		}
+	}
+	fmt.Fprintf(o, "%s\n%s\n\n", title, asciigraph.PlotMany(lines, options...))
 }
 
 // simulation is what a simulation of a pool came to.
