@@ -29,8 +29,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// report.go owns all that is shown: on standard output the records of a run, how pools stand, past evaluations and what
-// check found, as text or JSON; the metrics' file; and the log on standard error. It decides nothing.
+// report.go owns all that is shown: on standard output the records of a run, how pools stand, past evaluations, what came
+// of a simulation and what check found, as text or JSON; the metrics' file; and the log on
+// standard error. It decides nothing.
 
 // The outcomes of a pool's turn. Only scaled, failed and interrupted are evaluations and get into the state.
 const (
@@ -630,6 +631,7 @@ func (o *results) chart(title string, all []evaluation, now time.Time) {
 		}
 	}
 	o.plot(title, []string{"queued", "running", "size"}, x, highest, lines)
+	o.note("")
 }
 
 // axis is what stands below a chart.
@@ -671,7 +673,7 @@ func (o *results) plot(title string, names []string, x axis, highest int64, line
 			title += "   " + o.paint(styles[i], marks[i]) + " " + names[i]
 		}
 	}
-	fmt.Fprintf(o, "%s\n%s\n\n", title, asciigraph.PlotMany(lines, options...))
+	fmt.Fprintf(o, "%s\n%s\n", title, asciigraph.PlotMany(lines, options...))
 }
 
 // simulation is what a simulation of a pool came to.
@@ -718,6 +720,265 @@ type recommendation struct {
 	Then     variant        `json:"then"`     // the same with the settings
 	Searched variant        `json:"searched"` // with the settings over the first two thirds, which the search has seen
 	Verified variant        `json:"verified"` // and over the last, which it has not
+}
+
+// simulation writes what a simulation came to: a chart, the variants side by side, the sweep and what is recommended.
+func (o *results) simulation(s simulation) {
+	if o.json {
+		s.From, s.To, s.Warnings = *moment(s.From), *moment(s.To), append([]string{}, s.Warnings...)
+		o.encode(s)
+		return
+	}
+	fmt.Fprintf(o, "%s\n\n", s.title(o.paint(bold, label(s.Pool))))
+	for _, v := range slices.Backward(s.Variants) {
+		if v.timeline != nil {
+			o.timeline(v, s.From, s.To)
+			break
+		}
+	}
+	var names []string
+	for _, v := range s.Variants {
+		names = append(names, label(v.Name))
+	}
+	o.table(figures(names, s.Variants))
+	if differ := varied(s.Variants); len(differ) > 0 {
+		o.note("")
+		for _, v := range s.Variants {
+			if settings := spelled(v.Settings, differ); settings != "" {
+				fmt.Fprintf(o, "%s: %s\n", o.paint(bold, label(v.Name)), settings)
+			}
+		}
+	}
+	if len(s.Sweep) > 0 {
+		o.sweep(s.Sweep)
+	}
+	if s.Recommendation != nil {
+		o.recommendation(*s.Recommendation)
+	}
+	if len(s.Warnings) > 0 {
+		o.note("")
+	}
+	for _, warning := range s.Warnings {
+		fmt.Fprintln(o, o.paint(yellow, warning))
+	}
+}
+
+// title says what was simulated, of the pool by that name.
+func (s simulation) title(pool string) string {
+	const minutes = "2006-01-02 15:04"
+	return fmt.Sprintf("%s: %s from %s to %s", pool, count(s.Builds, "build"), s.From.Local().Format(minutes), s.To.Local().Format(minutes))
+}
+
+// timeline draws the variant's queued and running builds and, where they are known, its workers.
+func (o *results) timeline(v variant, from, to time.Time) {
+	highest := int64(1)
+	for _, sample := range v.timeline {
+		highest = max(highest, sample.queued, sample.running, sample.size)
+	}
+	x := timeAxis(from, to)
+	columns := o.columns(x, highest)
+	lines := make([][]float64, 3)
+	for column := range columns {
+		first := column * len(v.timeline) / columns
+		most := v.timeline[first]
+		for _, sample := range v.timeline[first:max(first+1, (column+1)*len(v.timeline)/columns)] {
+			most = sample.most(most)
+		}
+		for i, n := range []int64{most.queued, most.running, most.size} {
+			lines[i] = append(lines[i], float64(n))
+		}
+	}
+	if v.SizePeak == nil {
+		lines = lines[:2]
+	}
+	o.plot(o.paint(bold, label(v.Name)), []string{"queued", "running", "workers"}, x, highest, lines)
+	o.note("")
+}
+
+// most is the most of two samples.
+func (s sample) most(other sample) sample {
+	return sample{max(s.queued, other.queued), max(s.running, other.running), max(s.size, other.size)}
+}
+
+// costAndWait is how many rows of figures, with the headings, say what was paid, and what for.
+const costAndWait = 7
+
+// figures are a table with the variants side by side, under these names.
+func figures(names []string, all []variant) [][]cell {
+	number := func(f *float64, format string, unit float64) cell {
+		if f == nil {
+			return digits(nil)
+		}
+		return cell{fmt.Sprintf(format, *f*unit), "", true}
+	}
+	table := [][]cell{{{}}}
+	for _, name := range names {
+		table[0] = append(table[0], cell{name, bold, true})
+	}
+	for _, row := range []struct {
+		name string
+		of   func(variant) cell
+	}{
+		{"worker-hours", func(v variant) cell { return number(v.WorkerHours, "%.1f", 1) }},
+		{"wait, median", func(v variant) cell { return waited(v.WaitMedian) }},
+		{"wait, 95 %", func(v variant) cell { return waited(v.WaitP95) }},
+		{"wait, longest", func(v variant) cell { return waited(v.WaitMax) }},
+		{"builds finished", func(v variant) cell { return digits(&v.Finished) }},
+		{"unfinished", func(v variant) cell { return digits(&v.Unfinished) }},
+		{"dropped", func(v variant) cell { return digits(&v.Dropped) }},
+		{"estimated", func(v variant) cell { return digits(&v.Estimated) }},
+		{"workers, mean", func(v variant) cell { return number(v.SizeMean, "%.1f", 1) }},
+		{"workers, most", func(v variant) cell { return digits(v.SizePeak) }},
+		{"utilisation", func(v variant) cell { return number(v.Utilisation, "%.0f %%", 100) }},
+		{"changes of size", func(v variant) cell { return digits(v.Changes) }},
+		{"builds at risk", func(v variant) cell { return digits(v.AtRisk) }},
+	} {
+		cells := []cell{{row.name, faint, false}}
+		for _, v := range all {
+			cells = append(cells, row.of(v))
+		}
+		table = append(table, cells)
+	}
+	return table
+}
+
+// waited is a wait of so many seconds, to the second up to an hour.
+func waited(s *float64) cell {
+	if s == nil {
+		return digits(nil)
+	}
+	d := time.Duration(*s * float64(time.Second)).Round(time.Second)
+	if d > time.Minute && d < time.Hour && d%time.Minute != 0 {
+		return cell{d.String(), "", true}
+	}
+	return cell{span(d), "", true}
+}
+
+// varied are the settings that are not the same in all variants of which they are known.
+func varied(all []variant) []string {
+	known, values := 0, map[string]map[string]int{}
+	for _, v := range all {
+		if v.Settings != nil {
+			known++
+		}
+		for name, value := range v.Settings {
+			if values[name] == nil {
+				values[name] = map[string]int{}
+			}
+			values[name][valueText(value)]++
+		}
+	}
+	differ := map[string]any{}
+	for name, those := range values {
+		if n := slices.Collect(maps.Values(those)); len(n) > 1 || n[0] < known {
+			differ[name] = nil
+		}
+	}
+	return inOrder(differ)
+}
+
+// unbeaten are the points of a sweep that nothing beats, from the cheapest on.
+func unbeaten(sweep []variant) (points []variant) {
+	for _, v := range byCost(sweep) {
+		if v.Unbeaten != nil && *v.Unbeaten && v.WorkerHours != nil && v.WaitP95 != nil {
+			points = append(points, v)
+		}
+	}
+	return points
+}
+
+// byCost are the variants from the cheapest on, and those with equal costs from the shortest wait on.
+func byCost(all []variant) []variant {
+	known := func(f *float64) float64 {
+		if f == nil {
+			return math.Inf(1)
+		}
+		return *f
+	}
+	return slices.SortedStableFunc(slices.Values(all), func(a, b variant) int {
+		return cmp.Or(cmp.Compare(known(a.WorkerHours), known(b.WorkerHours)), cmp.Compare(known(a.WaitP95), known(b.WaitP95)))
+	})
+}
+
+// mostPoints is how many lines of a table are still read.
+const mostPoints = 40
+
+// sweep writes the points of a sweep, and draws the least wait that worker-hours buy.
+func (o *results) sweep(all []variant) {
+	best, shown := unbeaten(all), byCost(all)
+	text := "nothing beats those with * in both worker-hours and 95 % wait"
+	if len(all) > mostPoints {
+		text, shown = "only those are shown that nothing beats in both worker-hours and 95 % wait", best
+	}
+	fmt.Fprintf(o, "\nsweep of %s; %s\n\n", count(int64(len(all)), "point"), text)
+	swept := varied(all)
+	table := [][]cell{{{}}}
+	for _, name := range slices.Concat(swept, []string{"worker-hours", "median wait", "95 % wait", "longest wait", "unfinished"}) {
+		table[0] = append(table[0], cell{strings.ToUpper(name), faint, true})
+	}
+	for _, v := range shown {
+		row := []cell{{}}
+		for _, name := range swept {
+			row = append(row, cell{valueText(v.Settings[name]), "", true})
+		}
+		for _, of := range figures([]string{""}, []variant{v})[1:costAndWait] {
+			row = append(row, of[1])
+		}
+		row = slices.Delete(row, len(row)-2, len(row)-1) // finished
+		if v.Unbeaten != nil && *v.Unbeaten {
+			row[0].text = "*"
+			for i := range row {
+				row[i].style = bold
+			}
+		}
+		table = append(table, row)
+	}
+	o.table(table)
+	if len(best) == 0 || *best[0].WorkerHours == *best[len(best)-1].WorkerHours {
+		return // it is no trade-off
+	}
+	x := axis{*best[0].WorkerHours, *best[len(best)-1].WorkerHours, func(hours float64) string { return fmt.Sprintf("%.1f", hours) }}
+	highest := int64(max(1, math.Ceil(*best[0].WaitP95)))
+	columns := o.columns(x, highest)
+	line := make([]float64, columns)
+	for column := range columns {
+		for hours := x.to - (x.to-x.from)*float64(columns-1-column)/float64(columns-1); len(best) > 1 && *best[1].WorkerHours <= hours; {
+			best = best[1:]
+		}
+		line[column] = *best[0].WaitP95
+	}
+	o.note("")
+	o.plot("the least 95 % wait, in seconds, that so many worker-hours buy", nil, x, highest, [][]float64{line})
+}
+
+// recommendation writes settings as they are to be entered in Vespene, and what they come to beside today's.
+func (o *results) recommendation(r recommendation) {
+	settings := inOrder(r.Settings)
+	switch {
+	case !r.Met:
+		fmt.Fprintf(o, "\n%s\n", o.paint(yellow, "nothing that was tried meets the target "+r.Target+"; the nearest:"))
+	case len(settings) == 0:
+		fmt.Fprintf(o, "\ntoday's settings meet the target %s, and nothing that was tried is cheaper\n", r.Target)
+	default:
+		fmt.Fprintf(o, "\nto meet the target %s, enter in Vespene:\n", r.Target)
+	}
+	if r.Why != "" {
+		fmt.Fprintln(o, r.Why)
+	}
+	var table [][]cell
+	for _, name := range settings {
+		now := ""
+		if value, known := r.Today.Settings[name]; known {
+			now = "(now " + valueText(value) + ")"
+		}
+		table = append(table, []cell{{"  " + name, "", false}, {valueText(r.Settings[name]), bold, false}, {now, faint, false}})
+	}
+	if len(table) > 0 {
+		o.note("")
+		o.table(table)
+	}
+	o.note("")
+	o.table(figures([]string{"today", "then", "first two thirds", "last third"}, []variant{r.Today, r.Then, r.Searched, r.Verified})[:costAndWait])
 }
 
 // finding writes what a check found: one line, with the cure.
