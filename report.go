@@ -25,12 +25,14 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/go-analyze/charts/chartdraw"
+	"github.com/go-analyze/charts/chartdraw/drawing"
 	"github.com/guptarohit/asciigraph"
 	"golang.org/x/sys/unix"
 )
 
 // report.go owns all that is shown: on standard output the records of a run, how pools stand, past evaluations, what came
-// of a simulation and what check found, as text or JSON; the metrics' file; and the log on
+// of a simulation and what check found, as text or JSON; the metrics' file; a simulation's picture; and the log on
 // standard error. It decides nothing.
 
 // The outcomes of a pool's turn. Only scaled, failed and interrupted are evaluations and get into the state.
@@ -979,6 +981,179 @@ func (o *results) recommendation(r recommendation) {
 	}
 	o.note("")
 	o.table(figures([]string{"today", "then", "first two thirds", "last third"}, []variant{r.Today, r.Then, r.Searched, r.Verified})[:costAndWait])
+}
+
+// The colours of the picture.
+var (
+	ink    = drawing.Color{R: 0x33, G: 0x33, B: 0x33, A: 0xff}
+	grey   = drawing.Color{R: 0xa0, G: 0xa4, B: 0xab, A: 0xff}
+	pale   = drawing.Color{R: 0xdd, G: 0xdd, B: 0xdd, A: 0xff}
+	orange = drawing.Color{R: 0xe0, G: 0x7b, B: 0x00, A: 0xff}
+	azure  = drawing.Color{R: 0x25, G: 0x63, B: 0xeb, A: 0xff}
+	leaf   = drawing.Color{R: 0x2e, G: 0x9e, B: 0x4f, A: 0xff}
+)
+
+// picture is the simulation as SVG: for each variant with a timeline a panel with its builds and workers, all to one
+// scale, and of a sweep one with the wait that worker-hours buy.
+func picture(s simulation) ([]byte, error) {
+	highest := int64(1)
+	for _, v := range s.Variants {
+		for _, sample := range v.timeline {
+			highest = max(highest, sample.queued, sample.running, sample.size)
+		}
+	}
+	var panels []chartdraw.Chart
+	zone, _ := s.To.Local().Zone()
+	for _, v := range s.Variants {
+		if v.timeline == nil {
+			continue
+		}
+		var at []float64
+		lines := make([][]float64, 3)
+		for i, sample := range v.timeline { // each lasts until the next
+			for _, edge := range []int{i, i + 1} {
+				at = append(at, float64(s.From.Unix())+s.To.Sub(s.From).Seconds()*float64(edge)/float64(len(v.timeline)))
+				for line, n := range []int64{sample.size, sample.running, sample.queued} {
+					lines[line] = append(lines[line], float64(n))
+				}
+			}
+		}
+		panel := chartdraw.Chart{Title: label(v.Name)}
+		panel.XAxis.Name, panel.XAxis.Ticks = "time ("+zone+")", timeTicks(s.From, s.To)
+		panel.YAxisSecondary.Name, panel.YAxisSecondary.Ticks = "builds, workers", roundTicks(0, float64(highest), 1)
+		for i, line := range []chartdraw.ContinuousSeries{
+			{Name: "workers", Style: chartdraw.Style{StrokeColor: leaf, StrokeWidth: 1.5, FillColor: leaf.WithAlpha(40)}},
+			{Name: "running", Style: chartdraw.Style{StrokeColor: azure, StrokeWidth: 1.5}},
+			{Name: "queued", Style: chartdraw.Style{StrokeColor: orange, StrokeWidth: 1.5}},
+		} {
+			if i > 0 || v.SizePeak != nil {
+				line.XValues, line.YValues = at, lines[i]
+				panel.Series = append(panel.Series, line)
+			}
+		}
+		panels = append(panels, panel)
+	}
+	if len(unbeaten(s.Sweep)) > 0 {
+		panels = append(panels, tradeOff(s.Sweep))
+	}
+
+	const width, top, height = 1000, 50, 230 // of the picture, of its title, of a panel
+	total := top + len(panels)*height
+	r := chartdraw.SVG(width, total)
+	chartdraw.Draw.Box(r, chartdraw.Box{Right: width, Bottom: total}, chartdraw.Style{FillColor: drawing.ColorWhite})
+	font := chartdraw.FontStyle{Font: chartdraw.GetDefaultFont(), FontSize: 9, FontColor: ink}
+	title := chartdraw.FontStyle{Font: font.Font, FontSize: 14, FontColor: ink}
+	chartdraw.Draw.Text(r, s.title(label(s.Pool)), 20, 30, chartdraw.Style{FontStyle: title})
+	for i, panel := range panels {
+		panel.Width, panel.Height = width, total
+		panel.Background.FillColor = drawing.ColorWhite.WithAlpha(0)
+		panel.Background.Padding = chartdraw.Box{Left: 40, Right: 20, Top: top + i*height + 30, Bottom: total - top - (i+1)*height + 10, IsSet: true}
+		panel.YAxis.Style.Hidden, panel.YAxis.Range = true, &chartdraw.ContinuousRange{Max: 1}
+		axis, lines := chartdraw.Style{FontStyle: font, StrokeColor: ink}, chartdraw.Style{StrokeColor: pale, StrokeWidth: 1}
+		panel.XAxis.Style, panel.XAxis.NameStyle, panel.XAxis.GridMajorStyle, panel.XAxis.GridMinorStyle = axis, axis, lines, lines
+		y := &panel.YAxisSecondary // the first is on the right
+		y.Style, y.GridMajorStyle, y.GridMinorStyle = axis, lines, lines
+		for i := range panel.Series {
+			series := panel.Series[i].(chartdraw.ContinuousSeries)
+			series.YAxis = chartdraw.YAxisSecondary
+			panel.Series[i] = series
+		}
+		name, unit := panel.Title, y.Name
+		panel.Title, y.Name = "", "" // which it writes elsewhere, and close to the numbers
+		panel.Elements = []chartdraw.Renderable{func(r chartdraw.Renderer, box chartdraw.Box, _ chartdraw.Style) {
+			upwards := chartdraw.Style{FontStyle: font, TextRotationDegrees: 270}
+			chartdraw.Draw.Text(r, unit, 25, (box.Top+box.Bottom+chartdraw.Draw.MeasureText(r, unit, axis).Width())/2, upwards)
+			at := box.Left
+			write := func(text string, size float64) {
+				style := chartdraw.Style{FontStyle: chartdraw.FontStyle{Font: font.Font, FontSize: size, FontColor: ink}}
+				chartdraw.Draw.Text(r, text, at, box.Top-8, style)
+				at += chartdraw.Draw.MeasureText(r, text, style).Width()*6/5 + 20 // the reader's font may be wider
+			}
+			write(name, 11)
+			for _, series := range panel.Series {
+				style := series.GetStyle()
+				chartdraw.Draw.Box(r, chartdraw.Box{Left: at, Right: at + 10, Top: box.Top - 17, Bottom: box.Top - 7}, chartdraw.Style{FillColor: style.GetStrokeColor(style.DotColor)})
+				at += 15
+				write(series.GetName(), font.FontSize)
+			}
+		}}
+		if err := panel.Render(func(int, int) chartdraw.Renderer { return r }, io.Discard); err != nil {
+			return nil, fmt.Errorf("draw %s: %w", name, err)
+		}
+	}
+	var b bytes.Buffer
+	err := r.Save(&b)
+	return b.Bytes(), err
+}
+
+// tradeOff is the panel of a sweep, in which something is unbeaten.
+func tradeOff(sweep []variant) chartdraw.Chart {
+	points := chartdraw.ContinuousSeries{Name: "settings", Style: chartdraw.Style{StrokeWidth: chartdraw.Disabled, DotWidth: 2.5, DotColor: grey}}
+	best := chartdraw.ContinuousSeries{Name: "those that nothing beats", Style: chartdraw.Style{StrokeWidth: chartdraw.Disabled, DotWidth: 3.5, DotColor: azure}}
+	step := chartdraw.ContinuousSeries{Name: "the least wait that worker-hours buy", Style: chartdraw.Style{StrokeWidth: 1.5, StrokeColor: leaf}}
+	longest := 0.0
+	for _, v := range sweep {
+		if v.WaitP95 != nil {
+			longest = max(longest, *v.WaitP95)
+		}
+	}
+	unit, per := "seconds", 1.0
+	if longest > 5*3600 {
+		unit, per = "hours", 3600
+	} else if longest > 5*60 {
+		unit, per = "minutes", 60
+	}
+	for _, v := range byCost(sweep) {
+		if v.WorkerHours != nil && v.WaitP95 != nil {
+			points.XValues, points.YValues = append(points.XValues, *v.WorkerHours), append(points.YValues, *v.WaitP95/per)
+		}
+	}
+	for _, v := range unbeaten(sweep) {
+		if n := len(best.YValues); n > 0 {
+			step.XValues, step.YValues = append(step.XValues, *v.WorkerHours), append(step.YValues, best.YValues[n-1])
+		}
+		best.XValues, best.YValues = append(best.XValues, *v.WorkerHours), append(best.YValues, *v.WaitP95/per)
+		step.XValues, step.YValues = append(step.XValues, *v.WorkerHours), append(step.YValues, *v.WaitP95/per)
+	}
+	panel := chartdraw.Chart{Title: "sweep", Series: []chartdraw.Series{points, step, best}}
+	panel.XAxis.Name, panel.XAxis.Ticks = "worker-hours", roundTicks(points.XValues[0], points.XValues[len(points.XValues)-1], 0.1)
+	panel.YAxisSecondary.Name, panel.YAxisSecondary.Ticks = "95 % wait ("+unit+")", roundTicks(0, longest/per, 1)
+	return panel
+}
+
+// roundTicks are six at most between round numbers of which the first is not above low, and the last not below high.
+func roundTicks(low, high, step float64) (ticks []chartdraw.Tick) {
+	for i := 0; (high-low)/step > 5; i++ {
+		step *= []float64{2, 2.5, 2}[i%3] // 1, 2, 5, 10
+	}
+	for n := math.Floor(low / step); len(ticks) < 2 || ticks[len(ticks)-1].Value < high; n++ {
+		ticks = append(ticks, chartdraw.Tick{Value: n * step, Label: strconv.FormatFloat(math.Round(n*step*10)/10, 'f', -1, 64)})
+	}
+	return ticks
+}
+
+// timeTicks are at the ends, unnamed, and between them at round times, the days by name.
+func timeTicks(from, to time.Time) []chartdraw.Tick {
+	const day = 24 * time.Hour
+	steps := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, day, 2 * day, 7 * day, 14 * day, 28 * day}
+	for len(steps) > 1 && to.Sub(from)/steps[0] > 14 {
+		steps = steps[1:]
+	}
+	ticks := []chartdraw.Tick{{Value: float64(from.Unix())}}
+	year, month, first := from.Local().Date()
+	for n := 1; ; n++ {
+		at := time.Date(year, month, first, 0, 0, n*int(steps[0]/time.Second), 0, time.Local) // which keeps to the clock when it changes
+		if !at.Before(to) {
+			return append(ticks, chartdraw.Tick{Value: float64(to.Unix())})
+		}
+		clock := "15:04"
+		if at.Hour() == 0 && at.Minute() == 0 {
+			clock = "Jan 2"
+		}
+		if at.After(from) {
+			ticks = append(ticks, chartdraw.Tick{Value: float64(at.Unix()), Label: at.Format(clock)})
+		}
+	}
 }
 
 // finding writes what a check found: one line, with the cure.

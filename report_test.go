@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -567,6 +569,51 @@ func TestSimulationJSON(t *testing.T) {
 	(&results{w: &b, json: true}).simulation(simulation{From: weekOf().From, To: weekOf().To, Variants: []variant{}})
 	if !strings.HasSuffix(b.String(), `"builds":0,"variants":[],"warnings":[]}`+"\n") {
 		t.Errorf("%s", b.String())
+	}
+}
+
+// TestPicture: the picture is XML whatever the pool is called, says what is to be seen in which unit, and is always the same.
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	s := weekOf()
+	s.Pool = `<a&"b'>`
+	s.Sweep[1].WaitP95 = ptr(900.0)
+	content, err := picture(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]int{}
+	for decoder, inside := xml.NewDecoder(bytes.NewReader(content)), ""; ; {
+		token, err := decoder.Token()
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("%v in\n%s", err, content)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			inside = token.Name.Local
+		case xml.CharData:
+			if inside == "text" {
+				texts[string(token)]++
+			}
+		}
+	}
+	zone, _ := s.To.Zone()
+	for want, times := range map[string]int{`<a&"b'>: 43 builds from 2026-11-15 21:00 to 2026-11-22 21:00`: 1, "recorded": 1, "configured": 1, "set": 1, "fixed 7": 0, "sweep": 1,
+		"queued": 3, "running": 3, "workers": 2, "builds, workers": 3, "time (" + zone + ")": 3, "Nov 16": 3, "12:00": 21, "worker-hours": 1, "95 % wait (minutes)": 1, "those that nothing beats": 1} {
+		if texts[want] != times {
+			t.Errorf("%q is there %d times, want %d, in %v", want, texts[want], times, texts)
+		}
+	}
+	if again, err := picture(s); err != nil || !bytes.Equal(again, content) {
+		t.Errorf("%v, or another picture of the same", err)
+	}
+	for what, s := range map[string]simulation{"nothing": {From: s.From, To: s.To}, "one sample": {From: s.From, To: s.To, Variants: []variant{{timeline: make([]sample, 1)}}},
+		"one point": {From: s.From, To: s.To, Sweep: s.Sweep[:1]}, "unknown points": {From: s.From, To: s.To, Sweep: []variant{{Unbeaten: ptr(true)}}}} {
+		if _, err := picture(s); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
