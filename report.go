@@ -28,12 +28,13 @@ import (
 	"github.com/go-analyze/charts/chartdraw"
 	"github.com/go-analyze/charts/chartdraw/drawing"
 	"github.com/guptarohit/asciigraph"
+	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sys/unix"
 )
 
 // report.go owns all that is shown: on standard output the records of a run, how pools stand, past evaluations, what came
-// of a simulation and what check found, as text or JSON; the metrics' file; a simulation's picture; and the log on
-// standard error. It decides nothing.
+// of a simulation and what check found, as text or JSON; the metrics' file; a simulation's picture; and on standard error
+// the log and how far a simulation is. It decides nothing.
 
 // The outcomes of a pool's turn. Only scaled, failed and interrupted are evaluations and get into the state.
 const (
@@ -1478,6 +1479,45 @@ func (s *logStream) Write(lines []byte) (int, error) {
 	case <-time.After(patience):
 		return 0, os.ErrDeadlineExceeded
 	}
+}
+
+// progress is a bar on standard error for what takes long.
+type progress struct{ bar *progressbar.ProgressBar }
+
+// newProgress is of that many steps; of a total of 0, which is not known, it only counts. There is nothing to be seen
+// where standard error is no terminal, in the first second, and after done. Nothing may be written there before done.
+func newProgress(stderr io.Writer, what string, total int) progress {
+	options := []progressbar.Option{progressbar.OptionSetVisibility(false)}
+	if file, ok := stderr.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ); err == nil {
+			const numbers = 45 // what stands beside the bar, at most
+			options = []progressbar.Option{progressbar.OptionSetWriter(lateWriter{file, time.Now().Add(time.Second)}), progressbar.OptionSetDescription(what),
+				progressbar.OptionSetWidth(max(1, min(40, cmp.Or(int(size.Col), 80)-len(what)-numbers))), progressbar.OptionShowCount(), progressbar.OptionShowTotalBytes(total > 0),
+				progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish()}
+		}
+	}
+	if total <= 0 {
+		total = -1
+	}
+	return progress{progressbar.NewOptions(total, options...)}
+}
+
+// add says that so many steps more are done; it may be called from several goroutines.
+func (p progress) add(n int) { p.bar.Add(n) }
+
+func (p progress) done() { p.bar.Finish() }
+
+// lateWriter drops what is written before its time.
+type lateWriter struct {
+	w    io.Writer
+	from time.Time
+}
+
+func (l lateWriter) Write(p []byte) (int, error) {
+	if time.Now().Before(l.from) {
+		return len(p), nil
+	}
+	return l.w.Write(p)
 }
 
 // prefix is what a line of a pool's command begins with.

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -614,6 +615,64 @@ func TestPicture(t *testing.T) {
 		if _, err := picture(s); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// TestProgress: a bar is on a terminal alone, after a second, and nothing of it stays.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	if length := os.Getenv("TEST_PROGRESS"); length != "" { // as the test runs itself
+		d, _ := time.ParseDuration(length)
+		for what, total := range map[string]int{"reading": 0, "trying": 400} {
+			bar := newProgress(os.Stderr, what, total)
+			var all sync.WaitGroup
+			for range 4 {
+				all.Go(func() {
+					for range 50 {
+						bar.add(1)
+						time.Sleep(d / 50)
+					}
+				})
+			}
+			all.Wait()
+			bar.done()
+		}
+		fmt.Fprint(os.Stderr, "done")
+		return
+	}
+	_, err := exec.LookPath("script")
+	need(t, "script", err == nil)
+	run := func(length, command string) string {
+		cmd := exec.Command("script", "-qec", command, "/dev/null")
+		cmd.Env = append(os.Environ(), "TEST_PROGRESS="+length)
+		output, err := cmd.CombinedOutput()
+		before, _, done := strings.Cut(string(output), "done")
+		if err != nil || !done {
+			t.Errorf("%s: %v %s", command, err, output)
+		}
+		return before
+	}
+	itself := os.Args[0] + " -test.run '^TestProgress$'"
+	shown := run("1500ms", "stty cols 60; "+itself)
+	for _, want := range []string{`reading \(1\d\d\) \[1s\]`, `trying  \d+% \|█+ +\| \(1\d\d/400\) \[1s:[12]s\]`} {
+		if !regexp.MustCompile(want).MatchString(shown) {
+			t.Errorf("no %s in %q", want, shown)
+		}
+	}
+	frames := strings.Split(shown, "\r")
+	if last := frames[len(frames)-1]; last != "" || strings.TrimSpace(frames[len(frames)-2]) != "" || strings.Contains(shown, "\n") || strings.Contains(shown, "(5") {
+		t.Errorf("it shows %q", shown)
+	}
+	for _, frame := range frames {
+		if utf8.RuneCountInString(frame) > 60 {
+			t.Errorf("%q is wider than the terminal", frame)
+		}
+	}
+	if shown := run("500ms", itself); shown != "" {
+		t.Errorf("in less than a second it shows %q", shown)
+	}
+	if shown := run("1200ms", itself+" 2>&1 | cat"); shown != "" {
+		t.Errorf("in a pipe it shows %q", shown)
 	}
 }
 
