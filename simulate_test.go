@@ -68,10 +68,10 @@ func scenarioOf(t testing.TB, columns map[string]any) scenario {
 	return scenario{settings: s, sleep: 10 * time.Second, abort: 24 * time.Hour, perInstance: 1}
 }
 
-// figures are what came of a simulation, in seconds: each build's start and worker, 30@1, with … where it did not end; x, -
+// summed are what came of a simulation, in seconds: each build's start and worker, 30@1, with … where it did not end; x, -
 // and . where it was dropped, waited and had not arrived; what there is of the rest; and for how much more workers were billed
 // than were there, unheld.
-func figures(s simulated) string {
+func summed(s simulated) string {
 	var text strings.Builder
 	for _, f := range s.fates {
 		switch f.status {
@@ -282,10 +282,10 @@ func TestSimulateByHand(t *testing.T) {
 			if l == nil {
 				t.Fatal("no load")
 			}
-			if got := figures(l.simulate(s, 0)); got != test.want {
+			if got := summed(l.simulate(s, 0)); got != test.want {
 				t.Errorf("simulated %s\n     want %s", got, test.want)
 			}
-			if got := figures(stepped(l, s)); got != test.want {
+			if got := summed(stepped(l, s)); got != test.want {
 				t.Errorf("stepped %s\n   want %s", got, test.want)
 			}
 		})
@@ -525,10 +525,10 @@ func FuzzSimulate(f *testing.F) {
 		slices.Sort(waits)
 		if r.finished != counts[finished] || r.dropped != counts[dropped] || r.finished+r.unfinished+r.dropped != int64(len(l.tasks)) ||
 			r.orphaned > r.dropped || !slices.Equal(r.waits, waits) || r.busy > r.billed || len(r.timeline) != 10 {
-			t.Errorf("the figures do not fit each other: %d builds waited", len(r.waits))
+			t.Errorf("the summed do not fit each other: %d builds waited", len(r.waits))
 		}
 		if t.Failed() {
-			t.Logf("%s %s", text, figures(r))
+			t.Logf("%s %s", text, summed(r))
 		}
 	})
 }

@@ -104,7 +104,7 @@ func (p *stepper) workers() (workers []*steppedWorker) {
 	return workers
 }
 
-// have is the size as the figures have it: workers that were asked for and have not ended.
+// have is the size as the summed have it: workers that were asked for and have not ended.
 func (p *stepper) have() int64 { return int64(len(p.workers())) }
 
 func (p *stepper) ask(now, ready int64) {
@@ -435,11 +435,11 @@ func TestStepper(t *testing.T) {
 		l, s, text := smallCase(t, func(n int) int64 { return int64(random.IntN(n)) })
 		got, want := l.simulate(s, 0), stepped(l, s)
 		slices.Sort(got.unstarted)
-		if figures(got) == figures(want) && slices.Equal(got.unstarted, want.unstarted) {
+		if summed(got) == summed(want) && slices.Equal(got.unstarted, want.unstarted) {
 			continue
 		}
 		if different++; different <= 3 {
-			t.Errorf("seed %d: %s simulated %s\n   stepped %s", seed, text, figures(got), figures(want))
+			t.Errorf("seed %d: %s simulated %s\n   stepped %s", seed, text, summed(got), summed(want))
 		}
 	}
 	if different > 0 {
