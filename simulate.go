@@ -1309,7 +1309,10 @@ func micro(d time.Duration) int64 { return max(1, d.Microseconds()) }
 func (l *load) simulate(s scenario, samples int) simulated {
 	l.once.Do(l.prepare)
 	r := &replay{load: l, scenario: s, end: l.to.Sub(l.from).Microseconds(), most: math.MaxInt64}
-	r.fates, r.timeline = make([]fate, len(l.tasks)), make([]sample, samples)
+	r.fates = make([]fate, len(l.tasks))
+	if samples > 0 {
+		r.timeline = make([]sample, samples)
+	}
 	r.queued.of, r.fresh.of, r.siblings = make([]int32, l.projects+1), make([]int32, l.projects+1), make([][]int32, l.projects+1)
 	r.later.compare, r.running.compare, r.queue.compare = event.compare, event.compare, cmp.Compare[int32]
 	r.begin()

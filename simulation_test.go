@@ -437,8 +437,8 @@ func TestRecommendation(t *testing.T) {
 	}
 }
 
-// TestSimulationSweep: the points of a sweep are those that --set gives one by one, and nothing beats those that are marked.
-func TestSimulationSweep(t *testing.T) {
+// TestSweep: the points of a sweep are those that --set gives one by one, and nothing beats those that are marked.
+func TestSweep(t *testing.T) {
 	t.Parallel()
 	address := pastDatabase(t, "", threeAtOnce...)
 	s, _ := simulationOf(t, address, "--since", "1h", "--sweep", "maximum=1:4:1", "--sweep", "minimum=0:2:2")
