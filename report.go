@@ -470,8 +470,13 @@ func spelled(settings map[string]any, names []string) string {
 }
 
 func valueText(value any) string {
-	if value == nil {
+	switch value.(type) {
+	case nil:
 		return "NULL"
+	case []any, map[string]any: // of a pool's variables
+		if text, err := json.Marshal(value); err == nil {
+			return string(text)
+		}
 	}
 	return label(fmt.Sprint(value))
 }
@@ -965,23 +970,40 @@ func (o *results) recommendation(r recommendation) {
 	default:
 		fmt.Fprintf(o, "\nto meet the target %s, enter in Vespene:\n", r.Target)
 	}
-	if r.Why != "" {
-		fmt.Fprintln(o, r.Why)
-	}
 	var table [][]cell
 	for _, name := range settings {
 		now := ""
 		if value, known := r.Today.Settings[name]; known {
 			now = "(now " + valueText(value) + ")"
 		}
+		if r.Settings[name] == nil {
+			table = append(table, []cell{{"  " + name, "", false}, {"taken away", bold, false}, {now, faint, false}})
+			continue
+		}
 		table = append(table, []cell{{"  " + name, "", false}, {valueText(r.Settings[name]), bold, false}, {now, faint, false}})
 	}
 	if len(table) > 0 {
 		o.note("")
 		o.table(table)
+		if object := autoscalingOf(r.Then.Settings); slices.ContainsFunc(settings, isSteady) {
+			fmt.Fprintf(o, "  in the pool's variables: %s\n", o.paint(bold, object))
+		}
+	}
+	if r.Why != "" {
+		fmt.Fprintf(o, "\n%s\n", r.Why)
 	}
 	o.note("")
 	o.table(figures([]string{"today", "then", "first two thirds", "last third"}, []variant{r.Today, r.Then, r.Searched, r.Verified})[:costAndWait])
+}
+
+// autoscalingOf is the object "autoscaling" that a pool's variables have with those settings.
+func autoscalingOf(settings map[string]any) string {
+	steady := maps.Clone(settings)
+	maps.DeleteFunc(steady, func(name string, _ any) bool { return !isSteady(name) })
+	if len(steady) == 0 {
+		return `no "autoscaling"`
+	}
+	return `"autoscaling": ` + valueText(steady)
 }
 
 // The colours of the picture.

@@ -533,7 +533,14 @@ func TestSimulationRecommendation(t *testing.T) {
 	t.Parallel()
 	s := weekOf()
 	s.Recommendation.Met, s.Recommendation.Why = false, "a build takes 2m to boot a worker"
-	if text := textOf(s); !strings.Contains(text, "\nnothing that was tried meets the target a 95 % wait of 30s; the nearest:\na build takes 2m to boot a worker\n\n  minimum     0    (now 0)\n") {
+	if text := textOf(s); !strings.Contains(text, "\nnothing that was tried meets the target a 95 % wait of 30s; the nearest:\n\n  minimum     0    (now 0)\n  multiplier  1.5  (now 1)\n\na build takes 2m to boot a worker\n\n") {
+		t.Errorf("prints\n%s", text)
+	}
+	s.Recommendation.Settings = map[string]any{"scale_down_minutes": int64(30), "max_step_up": nil}
+	s.Recommendation.Today.Settings = map[string]any{"max_step_up": int64(2)}
+	s.Recommendation.Then.Settings = map[string]any{"minimum": int64(1), "scale_down_minutes": int64(30), "stale_builds": "ignore"}
+	if text := textOf(s); !strings.Contains(text, "\n  max_step_up         taken away  (now 2)\n  scale_down_minutes  30\n"+
+		`  in the pool's variables: "autoscaling": {"scale_down_minutes":30,"stale_builds":"ignore"}`+"\n\n") {
 		t.Errorf("prints\n%s", text)
 	}
 	s.Recommendation.Met, s.Recommendation.Settings = true, nil

@@ -199,6 +199,11 @@ func settableNames() (names []string) {
 	return names
 }
 
+// isSteady tells whether a setting is a key of the object "autoscaling".
+func isSteady(name string) bool {
+	return slices.ContainsFunc(settable, func(its settableSetting) bool { return its.name == name && its.steady })
+}
+
 // parseSweep reads SETTING=FROM:TO:STEP.
 func parseSweep(text string) (changes []change, err error) {
 	setting, bounds, _ := strings.Cut(text, "=")
@@ -447,7 +452,7 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 		if n == 0 {
 			its.Warnings = append(its.Warnings, "no fixed number of workers waits as little")
 		} else {
-			its.Variants = append(its.Variants, l.variant(fmt.Sprintf("fixed %d", n), fixedSettings(n), r))
+			its.Variants = append(its.Variants, l.variant(fmt.Sprintf("fixed %d", n), fixedAt(n, its.Variants[1].Settings), r))
 		}
 	}
 	if q.sweep != nil && q.target == nil {
@@ -476,7 +481,13 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 // timelineSamples is how many parts a timeline has: as many as a picture can show.
 const timelineSamples = 600
 
-func fixedSettings(n int64) map[string]any { return map[string]any{"minimum": n, "maximum": n} }
+// fixedAt are the settings with which a pool has always n instances.
+func fixedAt(n int64, settings map[string]any) map[string]any {
+	settings = maps.Clone(settings)
+	maps.DeleteFunc(settings, func(name string, _ any) bool { return isSteady(name) })
+	settings["minimum"], settings["maximum"] = n, n
+	return settings
+}
 
 // builds reads the pool's builds.
 func (s *scaler) builds(ctx context.Context, p pool, from time.Time, abort time.Duration) ([]build, error) {
