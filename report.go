@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode"
@@ -28,7 +29,6 @@ import (
 	"github.com/go-analyze/charts/chartdraw"
 	"github.com/go-analyze/charts/chartdraw/drawing"
 	"github.com/guptarohit/asciigraph"
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sys/unix"
 )
 
@@ -1503,43 +1503,65 @@ func (s *logStream) Write(lines []byte) (int, error) {
 	}
 }
 
-// progress is a bar on standard error for what takes long.
-type progress struct{ bar *progressbar.ProgressBar }
+// progress is a bar on standard error for what takes longer than a second. It is our own since the libraries' cost the
+// start of the main job more than it costs here.
+type progress struct {
+	n    atomic.Int64
+	stop chan struct{} // nil: there is no terminal
+	gone chan struct{}
+}
 
 // newProgress is of that many steps; of a total of 0, which is not known, it only counts. There is nothing to be seen
 // where standard error is no terminal, in the first second, and after done. Nothing may be written there before done.
-func newProgress(stderr io.Writer, what string, total int) progress {
-	options := []progressbar.Option{progressbar.OptionSetVisibility(false)}
-	if file, ok := stderr.(*os.File); ok {
-		if size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ); err == nil {
-			const numbers = 45 // what stands beside the bar, at most
-			options = []progressbar.Option{progressbar.OptionSetWriter(lateWriter{file, time.Now().Add(time.Second)}), progressbar.OptionSetDescription(what),
-				progressbar.OptionSetWidth(max(1, min(40, cmp.Or(int(size.Col), 80)-len(what)-numbers))), progressbar.OptionShowCount(), progressbar.OptionShowTotalBytes(total > 0),
-				progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish()}
+func newProgress(stderr io.Writer, what string, total int) *progress {
+	p := &progress{}
+	file, isFile := stderr.(*os.File)
+	if !isFile {
+		return p
+	}
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return p
+	}
+	p.stop, p.gone = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(p.gone)
+		columns := cmp.Or(int(size.Col), 80) - 1
+		wait := time.Second
+		for {
+			select {
+			case <-p.stop:
+				if wait < time.Second { // it was shown
+					fmt.Fprintf(file, "\r%*s\r", columns, "")
+				}
+				return
+			case <-time.After(wait):
+				wait = time.Second / 5
+				fmt.Fprintf(file, "\r%-*.*s", columns, columns, progressText(what, int(p.n.Load()), total))
+			}
 		}
-	}
+	}()
+	return p
+}
+
+// progressText is what a terminal shows of n steps of a total, or of 0 if that is not known.
+func progressText(what string, n, total int) string {
 	if total <= 0 {
-		total = -1
+		return fmt.Sprintf("%s %d", what, n)
 	}
-	return progress{progressbar.NewOptions(total, options...)}
+	const width = 30
+	done := min(n, total) * width / total
+	return fmt.Sprintf("%s %3d %% [%s%s] %d of %d", what, min(n, total)*100/total, strings.Repeat("#", done), strings.Repeat(" ", width-done), n, total)
 }
 
 // add says that so many steps more are done; it may be called from several goroutines.
-func (p progress) add(n int) { p.bar.Add(n) }
+func (p *progress) add(n int) { p.n.Add(int64(n)) }
 
-func (p progress) done() { p.bar.Finish() }
-
-// lateWriter drops what is written before its time.
-type lateWriter struct {
-	w    io.Writer
-	from time.Time
-}
-
-func (l lateWriter) Write(p []byte) (int, error) {
-	if time.Now().Before(l.from) {
-		return len(p), nil
+func (p *progress) done() {
+	if p.stop != nil {
+		close(p.stop)
+		<-p.gone
 	}
-	return l.w.Write(p)
 }
 
 // prefix is what a line of a pool's command begins with.

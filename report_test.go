@@ -661,13 +661,13 @@ func TestProgress(t *testing.T) {
 	}
 	itself := os.Args[0] + " -test.run '^TestProgress$'"
 	shown := run("1500ms", "stty cols 60; "+itself)
-	for _, want := range []string{`reading \(1\d\d\) \[1s\]`, `trying  \d+% \|█+ +\| \(1\d\d/400\) \[1s:[12]s\]`} {
+	for _, want := range []string{`reading 1\d\d `, `trying  \d+ % \[#+ +\] 1\d\d of 400 `} {
 		if !regexp.MustCompile(want).MatchString(shown) {
 			t.Errorf("no %s in %q", want, shown)
 		}
 	}
 	frames := strings.Split(shown, "\r")
-	if last := frames[len(frames)-1]; last != "" || strings.TrimSpace(frames[len(frames)-2]) != "" || strings.Contains(shown, "\n") || strings.Contains(shown, "(5") {
+	if last := frames[len(frames)-1]; last != "" || strings.TrimSpace(frames[len(frames)-2]) != "" || strings.Contains(shown, "\n") {
 		t.Errorf("it shows %q", shown)
 	}
 	for _, frame := range frames {
