@@ -706,7 +706,7 @@ func TestCommandOptions(t *testing.T) {
 		{"--force status", "--force and --dry-run have no meaning for status"},
 		{"--dry-run check", "--force and --dry-run have no meaning for check"},
 		{"status arm", "there is an argument that belongs to no option"},
-		{"statsu", "commands are status, history and check"},
+		{"statsu", "commands are status, history, check and simulate"},
 		{"status --jobs 3", "there is no option --jobs"},
 		{"check --since 3h", "there is no option --since"},
 		{"history --output xml", "neither text nor json"},

@@ -334,26 +334,27 @@ func (p pool) changed(changes point) (pool, error) {
 	return p, nil
 }
 
-// scenario is how the pool is run with changed settings; the map has those that are settable.
-func (s *scaler) scenario(q question, p pool, changes point) (scenario, map[string]any, error) {
+// way is how the pool is run with changed settings, by the name of the changes.
+func (s *scaler) way(q question, p pool, changes point) (way, error) {
 	p, err := p.changed(changes)
 	if err != nil {
-		return scenario{}, nil, &failure{code: exitInvalid, err: err, hint: "see the settings in docs/autoscaling.md"}
+		return way{}, &failure{code: exitInvalid, err: err, hint: "docs/autoscaling.md has the settings"}
 	}
 	checked, err := s.settings(p)
 	if err != nil {
-		return scenario{}, nil, err
+		return way{}, err
 	}
 	r := columnReader{columns: p.columns}
-	its := scenario{settings: checked, sleep: time.Duration(r.natural("sleep_seconds")) * time.Second,
+	its := scenario{settings: checked, sleep: time.Duration(min(r.natural("sleep_seconds"), longestMinutes*60)) * time.Second,
 		abort: time.Duration(min(r.natural("auto_abort_minutes"), longestMinutes)) * time.Minute,
 		boot:  q.boot, maxBuilds: q.maxBuilds, maxWait: q.maxWait, perInstance: q.perInstance, billingMinimum: q.billingMinimum,
 		adds: checked.executor == shell && uses(checked.command, "queued_size") && !uses(checked.command, "size")}
-	if r.err == nil && checked.planner != stock {
-		r.err = fmt.Errorf("planner is %s, a program, which a simulation would have to ask at each evaluation", checked.planner)
-	}
-	if r.err != nil {
-		return scenario{}, nil, &failure{code: exitInvalid, err: r.err, hint: "see what the formula would do: --set planner=stock"}
+	switch {
+	case r.err != nil:
+		return way{}, &failure{code: exitInvalid, err: r.err, hint: "correct the pool's settings in Vespene"}
+	case checked.planner != stock:
+		return way{}, &failure{code: exitInvalid, err: fmt.Errorf("planner is %s, a program, which a simulation would have to ask at each evaluation", checked.planner),
+			hint: "see what the formula would do: --set planner=stock"}
 	}
 	known := map[string]any{}
 	steady, _ := checked.variables["autoscaling"].(map[string]any)
@@ -364,7 +365,7 @@ func (s *scaler) scenario(q question, p pool, changes point) (scenario, map[stri
 			known[setting.name] = p.columns[setting.name]
 		}
 	}
-	return its, known, nil
+	return way{changes.String(), its, known}, nil
 }
 
 // uses tells whether a command has that size: in the template's tags, or in the environment.
@@ -376,92 +377,69 @@ func uses(command, size string) bool {
 
 // simulate shows what a pool's builds tell.
 func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results) error {
-	to := clock()
-	from := to.Add(-q.since)
-	configured, today, err := s.scenario(q, p, nil)
-	changed, then, changedErr := configured, today, err
-	if len(q.changes) > 0 {
-		changed, then, changedErr = s.scenario(q, p, q.changes)
-	}
-	if changedErr != nil {
-		return changedErr
-	}
-	if err != nil && q.target != nil {
+	ways, unfit, err := s.ways(q, p)
+	if err != nil {
 		return err
 	}
-	builds, err2 := s.builds(ctx, p, from, max(configured.abort, changed.abort))
-	if err2 != nil {
-		return err2
+	to := clock()
+	from, abort := to.Add(-q.since), ways[0].scenario.abort
+	builds, err := s.builds(ctx, p, from, abort)
+	if err != nil {
+		return err
 	}
-	l := newLoad(builds, from, to, changed.abort)
+	bench := lab{load: newLoad(builds, from, to, abort), stderr: s.stream.w}
 	if q.target == nil {
 		builds = nil // a million is 70 MB
 	}
-	its := simulation{Pool: p.name, From: *moment(from), To: *moment(to), Builds: int64(len(l.tasks)), Warnings: []string{}}
-	its.Warnings = append(its.Warnings, l.notes...)
-	recorded, err2 := s.recorded(ctx, q, p, l, configured.adds)
-	if err2 != nil {
-		return err2
+	recorded, err := s.recorded(ctx, q, p, bench.load, ways[0].scenario.adds)
+	if err != nil {
+		return err
 	}
-	its.Variants = append(its.Variants, recorded)
-	if len(l.tasks) == 0 {
+	its := simulation{Pool: p.name, From: *moment(from), To: *moment(to), Builds: int64(len(bench.load.tasks)), Variants: []variant{recorded},
+		Warnings: slices.Concat([]string{}, bench.load.notes, q.notes(ways[len(ways)-1].scenario))}
+	if its.Builds == 0 {
 		its.Warnings = append(its.Warnings, "no builds in the window: --since DURATION takes a longer one")
-	} else if recorded.WorkerHours == nil {
+	} else if recorded.WorkerHours == nil && !ways[0].scenario.adds {
 		its.Warnings = append(its.Warnings, "what was recorded in sizes is not known: this state file has no evaluation that scaled the pool from before the window")
 	}
 
-	lab := lab{load: l, stderr: s.stream.w, what: "simulated"}
-	scenarios := []scenario{changed}
-	if err == nil && len(q.changes) > 0 {
-		scenarios = []scenario{configured, changed}
-	}
-	if uses(changed.settings.command, "size") && uses(changed.settings.command, "queued_size") {
-		its.Warnings = append(its.Warnings, "the pool's command has both size and queued_size: simulated as one that goes by size; --set executor_command='{{ queued_size }}' simulates one that adds")
-	}
-	if changed.adds && q.maxBuilds == 0 && q.maxWait == nil {
-		its.Warnings = append(its.Warnings, "the pool's command only adds workers (queued_size), which end by --max-builds or --max-wait: without them they never do here")
-	}
-	if q.maxWait != nil && *q.maxWait >= time.Second {
-		its.Warnings = append(its.Warnings, "Vespene's own worker takes its --max-wait-minutes=N for N/60 seconds, so that it ends at its first look after the one that found nothing: --max-wait 0 simulates that")
-	}
-	base := make([]simulated, len(scenarios))
-	if lab.run(ctx, scenarios, timelineSamples, func(i int, r simulated) { base[i] = r }); ctx.Err() != nil {
+	results := make([]simulated, len(ways))
+	bench.run(ctx, scenariosOf(ways), timelineSamples, func(i int, r simulated) { results[i] = r })
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	for i, r := range base {
-		name, settings := "configured", today
-		if i > 0 || err != nil {
-			name, settings = "set", then
-		}
+	for i, r := range results {
 		if r.err != nil {
-			return &failure{code: exitInvalid, err: fmt.Errorf("as %s: %w", name, r.err), hint: "lower it in Vespene, or by --set maximum=N"}
+			return &failure{code: exitInvalid, err: fmt.Errorf("as %s: %w", ways[i].name, r.err), hint: "lower it in Vespene, or by --set maximum=N"}
 		}
-		its.Variants = append(its.Variants, l.variant(name, settings, r))
+		its.Variants = append(its.Variants, bench.load.variant(ways[i].name, ways[i].settings, r))
 	}
-	if err != nil {
-		its.Warnings = append(its.Warnings, "as configured, the pool cannot be simulated: "+err.Error())
+	if unfit != nil {
+		its.Warnings = append(its.Warnings, "as configured, the pool cannot be simulated: "+unfit.Error())
 	} else {
 		its.Warnings = append(its.Warnings, unlike(recorded, its.Variants[1])...)
 	}
-	reference := base[0]
-	if len(reference.waits) > 0 {
-		n, r, err := lab.fewest(ctx, scenarios[0], reference, target{quantile: 0.95, most: int64(quantile(reference.waits, 0.95))})
+	today := results[0]
+	if len(today.waits) > 0 {
+		n, r, err := bench.fewest(ctx, ways[0].scenario, today, target{quantile: 0.95, most: int64(quantile(today.waits, 0.95))})
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			its.Warnings = append(its.Warnings, "no fixed number of workers waits as little")
+			its.Warnings = append(its.Warnings, "no fixed number of workers that was tried waits as little")
 		} else {
-			its.Variants = append(its.Variants, l.variant(fmt.Sprintf("fixed %d", n), fixedAt(n, its.Variants[1].Settings), r))
+			its.Variants = append(its.Variants, bench.load.variant(fmt.Sprintf("fixed %d", n), fixedAt(n, ways[0].settings), r))
 		}
 	}
-	if q.sweep != nil && q.target == nil {
-		if its.Sweep, err = s.sweep(ctx, q, p, lab, &its.Warnings); err != nil {
+	if q.sweep != nil {
+		var impossible []string
+		if its.Sweep, impossible, err = s.sweep(ctx, q, p, bench); err != nil {
 			return err
 		}
+		its.Warnings = append(its.Warnings, impossible...)
 	}
 	if q.target != nil {
-		if its.Recommendation, err = s.recommend(ctx, q, p, builds, lab, base[0], its.Variants[1]); err != nil {
+		if its.Recommendation, err = s.recommend(ctx, q, p, builds, bench, today, its.Variants[1]); err != nil {
 			return err
 		}
 	}
@@ -476,6 +454,55 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	}
 	out.simulation(its)
 	return nil
+}
+
+// way is a way to run a pool, and the settings that make it.
+type way struct {
+	name     string
+	scenario scenario
+	settings map[string]any // the settable ones
+}
+
+// ways are those that are always shown: as the pool is configured and, with --set, as it is set. unfit is why the first
+// is not among them, and err why the last is not or, where a recommendation compares with it, the first.
+func (s *scaler) ways(q question, p pool) (ways []way, unfit, err error) {
+	configured, unfit := s.way(q, p, nil)
+	if unfit == nil {
+		configured.name = "configured"
+		ways = append(ways, configured)
+	} else if len(q.changes) == 0 || q.target != nil {
+		return nil, nil, unfit
+	}
+	if len(q.changes) > 0 {
+		set, err := s.way(q, p, q.changes)
+		if err != nil {
+			return nil, nil, err
+		}
+		set.name = "set"
+		ways = append(ways, set)
+	}
+	return ways, unfit, nil
+}
+
+func scenariosOf(ways []way) (all []scenario) {
+	for _, w := range ways {
+		all = append(all, w.scenario)
+	}
+	return all
+}
+
+// notes say what a simulation of a pool that is run so takes for granted.
+func (q question) notes(s scenario) (notes []string) {
+	if uses(s.settings.command, "size") && uses(s.settings.command, "queued_size") {
+		notes = append(notes, "the pool's command has both size and queued_size: simulated as one that goes by size; --set executor_command='{{ queued_size }}' simulates one that adds")
+	}
+	if s.adds && q.maxBuilds == 0 && q.maxWait == nil {
+		notes = append(notes, "the pool's command only adds workers (queued_size), which end by --max-builds or --max-wait: without them they never do here")
+	}
+	if q.maxWait != nil && *q.maxWait >= time.Second {
+		notes = append(notes, "Vespene's own worker takes its --max-wait-minutes=N for N/60 seconds, so that it ends at its first look after the one that found nothing: --max-wait 0 simulates that")
+	}
+	return notes
 }
 
 // timelineSamples is how many parts a timeline has: as many as a picture can show.
@@ -600,14 +627,13 @@ func unlike(recorded, configured variant) (warnings []string) {
 // lab runs scenarios over one load.
 type lab struct {
 	load   *load
-	stderr io.Writer
-	what   string
+	stderr io.Writer // for its progress
 }
 
 // run simulates the scenarios, as many at the same time as there are processors, and gives each result to take, one at a
 // time. It ends early when the context does.
 func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take func(i int, r simulated)) {
-	bar := newProgress(l.stderr, l.what, len(scenarios))
+	bar := newProgress(l.stderr, "simulated", len(scenarios))
 	defer bar.done()
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -676,32 +702,46 @@ func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target) (
 	return high, best, nil
 }
 
-// sweep is what comes of all combinations of the settings that are swept, those without a better one marked.
-func (s *scaler) sweep(ctx context.Context, q question, p pool, l lab, warnings *[]string) ([]variant, error) {
-	var scenarios []scenario
-	var all []variant
+// sweep is what comes of all combinations of the settings that are swept, those that nothing beats marked. impossible are
+// such as cannot be simulated, and why.
+func (s *scaler) sweep(ctx context.Context, q question, p pool, l lab) (all []variant, impossible []string, err error) {
+	var ways []way
 	for _, at := range points(nil, q.sweep) {
-		its, _, err := s.scenario(q, p, q.changes.with(at...))
+		its, err := s.way(q, p, q.changes.with(at...))
 		if err != nil {
-			*warnings = append(*warnings, fmt.Sprintf("not simulated: %s: %v", at, err))
+			impossible = append(impossible, fmt.Sprintf("not simulated: %s: %v", at, err))
 			continue
 		}
-		swept := map[string]any{}
-		for _, c := range at {
-			swept[c.setting] = json.Number(c.value)
+		its.name = at.String()
+		maps.DeleteFunc(its.settings, func(name string, _ any) bool {
+			return !slices.ContainsFunc(at, func(c change) bool { return c.setting == name })
+		})
+		ways = append(ways, its)
+	}
+	all = make([]variant, len(ways))
+	l.run(ctx, scenariosOf(ways), 0, func(i int, r simulated) {
+		if r.err != nil {
+			impossible = append(impossible, fmt.Sprintf("not simulated: %s: %v", ways[i].name, r.err))
+			return
 		}
-		scenarios, all = append(scenarios, its), append(all, variant{Name: at.String(), Settings: swept})
-	}
-	l.run(ctx, scenarios, 0, func(i int, r simulated) { all[i] = l.load.variant(all[i].Name, all[i].Settings, r) })
+		all[i] = l.load.variant(ways[i].name, ways[i].settings, r)
+	})
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
+	all = slices.DeleteFunc(all, func(v variant) bool { return v.WorkerHours == nil })
 	for i := range all {
-		all[i].timeline = nil
 		all[i].Unbeaten = ptr(!slices.ContainsFunc(all, func(other variant) bool { return other.beats(all[i]) }))
 	}
-	return all, nil
+	if len(impossible) > mostImpossible {
+		more := len(impossible) - mostImpossible
+		impossible = append(impossible[:mostImpossible], fmt.Sprintf("and %d more of the sweep not simulated", more))
+	}
+	return all, impossible, nil
 }
+
+// mostImpossible is how many reasons are still read.
+const mostImpossible = 3
 
 // beats tells whether the variant waits less than another, by its 95 %, or costs less, and neither is more.
 func (v variant) beats(other variant) bool {
@@ -719,10 +759,9 @@ func (v variant) beats(other variant) bool {
 // trial is settings that were tried, and what they came to over the first two thirds of a window.
 type trial struct {
 	point
-	scenario
-	known map[string]any // the settings
-	cost  int64          // microseconds of workers
-	wait  int64          // the target's figure
+	way
+	cost int64 // microseconds of workers
+	wait int64 // the target's figure
 }
 
 // better compares two trials: what meets the target by its cost, and the others by how far they are from it.
@@ -748,10 +787,10 @@ func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []bui
 		var scenarios []scenario
 		var these []trial
 		for _, at := range all {
-			its, known, err := s.scenario(q, p, at)
-			if key := fmt.Sprint(known); err == nil && !tried[key] { // what is impossible is no choice
+			its, err := s.way(q, p, at)
+			if key := fmt.Sprint(its.settings); err == nil && !tried[key] { // what is impossible is no choice
 				tried[key] = true
-				scenarios, these = append(scenarios, its), append(these, trial{point: at, scenario: its, known: known, wait: math.MaxInt64})
+				scenarios, these = append(scenarios, its.scenario), append(these, trial{point: at, way: its, wait: math.MaxInt64})
 			}
 		}
 		first.run(ctx, scenarios, 0, func(i int, r simulated) {
@@ -809,18 +848,18 @@ func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []bui
 		}
 	}
 	its.Settings = map[string]any{}
-	for name, value := range chosen.known {
+	for name, value := range chosen.settings {
 		if fmt.Sprint(value) != fmt.Sprint(today.Settings[name]) {
 			its.Settings[name] = value
 		}
 	}
 	for name := range today.Settings {
-		if _, has := chosen.known[name]; !has {
+		if _, has := chosen.settings[name]; !has {
 			its.Settings[name] = nil
 		}
 	}
 	over := func(l lab) (v variant) {
-		l.run(ctx, []scenario{chosen.scenario}, 0, func(_ int, r simulated) { v = l.load.variant("then", chosen.known, r) })
+		l.run(ctx, []scenario{chosen.scenario}, 0, func(_ int, r simulated) { v = l.load.variant("then", chosen.settings, r) })
 		v.timeline = nil
 		return v
 	}
@@ -843,7 +882,7 @@ func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []bui
 			return nil, err
 		}
 		if n == 0 {
-			its.Why += fmt.Sprintf("; no number of workers would meet it, since one that is idle looks every %v only (sleep_seconds)", chosen.sleep)
+			its.Why += fmt.Sprintf("; no number of workers would meet it, since one that is idle looks every %v only (sleep_seconds)", chosen.scenario.sleep)
 		} else {
 			its.Why += fmt.Sprintf("; it takes %d that are always there, and %.4g worker-hours: raise maximum or minimum, or lower reevaluate_minutes", n, float64(r.billed)/hour)
 		}
