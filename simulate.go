@@ -664,13 +664,16 @@ func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take fu
 // taking ever smaller ranges. like is what came of the scenario as it is.
 func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target) (n int64, best simulated, err error) {
 	s.adds, s.hopeless = false, &t
-	peak := like.sizePeak / s.perInstance
-	most := 16 * (peak + 1)       // more than any load of that pool has use for
-	low, high := int64(0), most+1 // too few, and enough
-	probes := []int64{like.busy / (s.perInstance * l.load.to.Sub(l.load.from).Microseconds()), peak, peak * 2}
+	most := 16 * (like.sizePeak/s.perInstance + 1) // more than a load of that peak has use for
+	low, high := int64(0), most+1                  // too few, and enough
+	// Staffing by the square root: where the answer mostly is.
+	busy := float64(like.busy) / float64(s.perInstance*l.load.to.Sub(l.load.from).Microseconds())
+	probes := []int64{int64(busy + math.Sqrt(busy)), int64(busy + 2*math.Sqrt(busy))}
 	for ctx.Err() == nil && high-low > 1 {
 		probes = slices.DeleteFunc(probes, func(n int64) bool { return n <= low || n >= high })
-		if slices.Sort(probes); len(probes) == 0 {
+		if len(probes) == 0 && high > most && 2*low < most {
+			probes = []int64{2*low + 1}
+		} else if len(probes) == 0 {
 			parts := min(int64(runtime.GOMAXPROCS(0))+1, high-low)
 			for i := range parts - 1 {
 				probes = append(probes, low+(high-low)*(i+1)/parts)
