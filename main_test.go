@@ -24,8 +24,11 @@ func TestMain(m *testing.M) {
 	testscript.Main(withCluster{m}, map[string]func(){"vespene-autoscale": onThisHost, "saver": saver})
 }
 
-// onThisHost is main on a host whose clock is ahead by $TEST_CLOCK.
+// onThisHost is main on a host whose clock is ahead by $TEST_CLOCK, or has stopped at $TEST_NOW.
 func onThisHost() {
+	if now, err := time.Parse(time.RFC3339, os.Getenv("TEST_NOW")); err == nil {
+		clock = func() time.Time { return now }
+	}
 	if ahead, err := time.ParseDuration(os.Getenv("TEST_CLOCK")); err == nil {
 		clock = func() time.Time { return time.Now().Add(ahead) }
 	}

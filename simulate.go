@@ -648,7 +648,7 @@ func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take fu
 				if i >= len(scenarios) {
 					return
 				}
-				r := l.load.simulate(scenarios[i], samples)
+				r := l.load.simulate(ctx, scenarios[i], samples)
 				r.fates = nil
 				mu.Lock()
 				take(i, r)
@@ -1358,8 +1358,8 @@ type plans struct{ at, size int64 }
 // micro is a duration in microseconds, of which there is one at least.
 func micro(d time.Duration) int64 { return max(1, d.Microseconds()) }
 
-// simulate runs the scenario over the load; samples is how many parts its timeline has.
-func (l *load) simulate(s scenario, samples int) simulated {
+// simulate runs the scenario over the load, unless the context ends; samples is how many parts its timeline has.
+func (l *load) simulate(ctx context.Context, s scenario, samples int) simulated {
 	l.once.Do(l.prepare)
 	r := &replay{load: l, scenario: s, end: l.to.Sub(l.from).Microseconds(), most: math.MaxInt64}
 	r.fates = make([]fate, len(l.tasks))
@@ -1369,13 +1369,17 @@ func (l *load) simulate(s scenario, samples int) simulated {
 	r.queued.of, r.fresh.of, r.siblings = make([]int32, l.projects+1), make([]int32, l.projects+1), make([][]int32, l.projects+1)
 	r.later.compare, r.running.compare, r.queue.compare = event.compare, event.compare, cmp.Compare[int32]
 	r.begin()
-	enough := int64(math.MaxInt64)
+	enough, steps := int64(math.MaxInt64), 0
 	if s.hopeless != nil {
 		enough = int64(float64(len(l.tasks))*(1-s.hopeless.quantile)) + 2
 	}
 	for r.now = r.nextMoment(); r.now < r.end && r.err == nil; r.now = r.nextMoment() {
 		if r.late >= enough {
 			r.err = errHopeless
+			return r.simulated
+		}
+		if steps++; steps%(1<<14) == 0 && ctx.Err() != nil {
+			r.err = context.Cause(ctx)
 			return r.simulated
 		}
 		r.endTasks()

@@ -282,7 +282,7 @@ func TestSimulateByHand(t *testing.T) {
 			if l == nil {
 				t.Fatal("no load")
 			}
-			if got := summed(l.simulate(s, 0)); got != test.want {
+			if got := summed(l.simulate(t.Context(), s, 0)); got != test.want {
 				t.Errorf("simulated %s\n     want %s", got, test.want)
 			}
 			if got := summed(stepped(l, s)); got != test.want {
@@ -298,7 +298,7 @@ func TestDiedInTheWindow(t *testing.T) {
 	l := newLoad(buildsOf(t, "p1 q-3600 s-3500 RUNNING, p1 q0 s0 e30"), simulationStart, simulationStart.Add(10*time.Minute), s.abort)
 	if l == nil || len(l.tasks) != 2 || l.tasks[0].started+l.tasks[0].duration < 0 {
 		t.Error("it had ended before the window began")
-	} else if got := l.simulate(s, 0); got.busy < 30*second {
+	} else if got := l.simulate(t.Context(), s, 0); got.busy < 30*second {
 		t.Errorf("workers were busy for %g seconds", inSeconds(got.busy))
 	}
 }
@@ -311,7 +311,7 @@ func TestTimeline(t *testing.T) {
 	if l == nil {
 		t.Fatal("no load")
 	}
-	if got, want := l.simulate(s, 3).timeline, []sample{{1, 0, 1}, {1, 1, 1}, {0, 0, 1}}; !slices.Equal(got, want) {
+	if got, want := l.simulate(t.Context(), s, 3).timeline, []sample{{1, 0, 1}, {1, 1, 1}, {0, 0, 1}}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
@@ -374,7 +374,7 @@ func TestKieferWolfowitz(t *testing.T) {
 			}
 			random := rand.New(rand.NewPCG(seed, uint64(workers)))
 			between := 100 * time.Second / time.Duration(workers)
-			check("simulated", arrivals(random, 5000, between, 90*time.Second, 1), func(l *load, s scenario) simulated { return l.simulate(s, 0) })
+			check("simulated", arrivals(random, 5000, between, 90*time.Second, 1), func(l *load, s scenario) simulated { return l.simulate(t.Context(), s, 0) })
 			check("stepped", arrivals(random, 100, between, 90*time.Second, second), stepped)
 		}
 	}
@@ -394,7 +394,7 @@ func TestErlangC(t *testing.T) {
 			between := time.Duration(float64(service) / (load * workers))
 			l := arrivals(rand.New(rand.NewPCG(seed, math.Float64bits(load))), builds, between, service, 1)
 			var sum int64
-			for i, f := range l.simulate(steadyWorkers(t, workers), 0).fates {
+			for i, f := range l.simulate(t.Context(), steadyWorkers(t, workers), 0).fates {
 				if i >= first {
 					sum += f.start - l.tasks[i].arrival
 				}
@@ -471,7 +471,7 @@ func FuzzSimulate(f *testing.F) {
 				b.duration = 0
 			}
 		}
-		r := l.simulate(s, 10)
+		r := l.simulate(t.Context(), s, 10)
 		window := l.to.Sub(l.from).Microseconds()
 
 		var counts [5]int64

@@ -433,7 +433,7 @@ func TestStepper(t *testing.T) {
 	for seed := range uint64(1000) {
 		random := rand.New(rand.NewPCG(seed, 5))
 		l, s, text := smallCase(t, func(n int) int64 { return int64(random.IntN(n)) })
-		got, want := l.simulate(s, 0), stepped(l, s)
+		got, want := l.simulate(t.Context(), s, 0), stepped(l, s)
 		slices.Sort(got.unstarted)
 		if summed(got) == summed(want) && slices.Equal(got.unstarted, want.unstarted) {
 			continue
