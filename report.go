@@ -716,18 +716,56 @@ type variant struct {
 	Unbeaten    *bool          `json:"unbeaten,omitempty"` // of a sweep: nothing waits less and costs no more, or the other way round
 
 	timeline []sample // over the window; nil where it is not shown
+	wait     float64  // seconds by which it is compared: the 95 % wait, with builds that wait at the end where there are many
 }
 
 // recommendation is the cheapest way to meet a target.
 type recommendation struct {
 	Target   string         `json:"target"`
 	Met      bool           `json:"met"`
+	Tried    int64          `json:"tried"`    // combinations of settings
+	Failed   int64          `json:"failed"`   // of them cheaper ones, or if it is not met all, that met the target on the first two thirds only
 	Settings map[string]any `json:"settings"` // to enter in Vespene, those that differ from today's; where the target is not met, the nearest ones
 	Why      string         `json:"why"`
 	Today    variant        `json:"today"`    // over the whole window
 	Then     variant        `json:"then"`     // the same with the settings
 	Searched variant        `json:"searched"` // with the settings over the first two thirds, which the search has seen
 	Verified variant        `json:"verified"` // and over the last, which it has not
+
+	Always      *int64   `json:"always"` // where it is not met, the fixed number of instances that would; null if none was found
+	AlwaysHours *float64 `json:"always_worker_hours"`
+	Unverified  bool     `json:"unverified"` // there was no build in the last third to tell
+}
+
+// why says why this is what is recommended, for a worker that looks each sleep.
+func (r recommendation) why(t target, sleep time.Duration) (why string) {
+	switch {
+	case r.Met:
+		why = fmt.Sprintf("of %s that were tried, these met the target on the first two thirds of the window for the fewest worker-hours, and on the last third, too", count(r.Tried, "combination"))
+		if r.Unverified {
+			why = fmt.Sprintf("of %s that were tried, these met the target on the first two thirds of the window for the fewest worker-hours; in the last third there is no build to tell", count(r.Tried, "combination"))
+		} else if r.Failed > 0 {
+			why = fmt.Sprintf("of %s that were tried, these met the target on the first two thirds of the window and on the last for the fewest worker-hours; of what costs less, %s met it on the first two thirds only",
+				count(r.Tried, "combination"), count(r.Failed, "combination"))
+		}
+	case r.Failed > 0:
+		why = fmt.Sprintf("of %s that were tried, %d met the target on the first two thirds of the window, and none on the last: this one came nearest there; a longer --since may tell more", count(r.Tried, "combination"), r.Failed)
+	default:
+		why = fmt.Sprintf("of %s that were tried, none met the target on the first two thirds of the window", count(r.Tried, "combination"))
+	}
+	if lost := r.Today.Finished - r.Then.Finished; lost*100 > r.Today.Finished {
+		why += fmt.Sprintf("; but %s fewer would have been finished than with today's settings", count(lost, "build"))
+	}
+	switch {
+	case r.Met:
+	case r.Always != nil:
+		why += fmt.Sprintf("; it takes %d that are always there, and %.0f worker-hours", *r.Always, *r.AlwaysHours)
+	case t.most < sleep.Microseconds():
+		why += fmt.Sprintf("; no number of workers would meet it, since one that is idle looks every %s (sleep_seconds)", span(sleep))
+	default:
+		why += "; nor did any fixed number of workers"
+	}
+	return why
 }
 
 // simulation writes what a simulation came to: a chart, the variants side by side, the sweep and what is recommended.
@@ -809,7 +847,7 @@ func (s sample) most(other sample) sample {
 }
 
 // costAndWait is how many rows of figures, with the headings, say what was paid, and what for.
-const costAndWait = 7
+const costAndWait = 8
 
 // figures are a table with the variants side by side, under these names.
 func figures(names []string, all []variant) [][]cell {
@@ -856,6 +894,9 @@ func waited(s *float64) cell {
 		return digits(nil)
 	}
 	d := time.Duration(*s * float64(time.Second)).Round(time.Second)
+	if *s > 0 && *s < 9.95 {
+		return cell{fmt.Sprintf("%.1fs", *s), "", true}
+	}
 	if d > time.Minute && d < time.Hour && d%time.Minute != 0 {
 		return cell{d.String(), "", true}
 	}
@@ -921,7 +962,7 @@ func (o *results) sweep(all []variant) {
 	fmt.Fprintf(o, "\nsweep of %s; %s\n\n", count(int64(len(all)), "point"), text)
 	swept := varied(all)
 	table := [][]cell{{{}}}
-	for _, name := range slices.Concat(swept, []string{"worker-hours", "median wait", "95 % wait", "longest wait", "unfinished"}) {
+	for _, name := range slices.Concat(swept, []string{"worker-hours", "median", "95 %", "longest", "finished", "unfinished", "dropped"}) {
 		table[0] = append(table[0], cell{strings.ToUpper(name), faint, true})
 	}
 	for _, v := range shown {
@@ -932,7 +973,6 @@ func (o *results) sweep(all []variant) {
 		for _, of := range figures([]string{""}, []variant{v})[1:costAndWait] {
 			row = append(row, of[1])
 		}
-		row = slices.Delete(row, len(row)-2, len(row)-1) // finished
 		if v.Unbeaten != nil && *v.Unbeaten {
 			row[0].text = "*"
 			for i := range row {
@@ -963,10 +1003,12 @@ func (o *results) sweep(all []variant) {
 func (o *results) recommendation(r recommendation) {
 	settings := inOrder(r.Settings)
 	switch {
+	case !r.Met && len(settings) == 0:
+		fmt.Fprintf(o, "\n%s\n", o.paint(yellow, "nothing that was tried meets the target "+r.Target+"; today's settings come nearest"))
 	case !r.Met:
 		fmt.Fprintf(o, "\n%s\n", o.paint(yellow, "nothing that was tried meets the target "+r.Target+"; the nearest:"))
 	case len(settings) == 0:
-		fmt.Fprintf(o, "\ntoday's settings meet the target %s, and nothing that was tried is cheaper\n", r.Target)
+		fmt.Fprintf(o, "\ntoday's settings meet the target %s, and nothing that was tried meets it for less\n", r.Target)
 	default:
 		fmt.Fprintf(o, "\nto meet the target %s, enter in Vespene:\n", r.Target)
 	}

@@ -423,8 +423,8 @@ Nov 15 21:00         Nov 18 05:00          Nov 20 13:00           Nov 22 21:00
 
                  recorded  configured    set  fixed 7
 worker-hours            -       140.2  190.2   1176.0
-wait, median          12s         11s     1s       0s
-wait, 95 %              -       1m30s     7s       0s
+wait, median          12s         11s   0.9s       0s
+wait, 95 %              -       1m30s   7.0s       0s
 wait, longest           -       1h15m  5m50s       0s
 builds finished        41          40     40       40
 unfinished              2           2      2        2
@@ -441,11 +441,11 @@ set: multiplier 1.5
 
 sweep of 4 points; nothing beats those with * in both worker-hours and 95 % wait
 
-   MINIMUM  WORKER-HOURS  MEDIAN WAIT  95 % WAIT  LONGEST WAIT  UNFINISHED
-*        0         140.2           1s        10s         8m20s           2
-*        3         170.0           1s         8s         6m15s           2
-*        2         200.0           1s         4s         3m20s           2
-         1         210.0           1s         4s         3m20s           2
+   MINIMUM  WORKER-HOURS  MEDIAN  95 %  LONGEST  FINISHED  UNFINISHED  DROPPED
+*        0         140.2    1.2s   10s    8m20s        40           2        1
+*        3         170.0    0.9s  7.5s    6m15s        40           2        1
+*        2         200.0    0.5s  4.0s    3m20s        40           2        1
+         1         210.0    0.5s  4.0s    3m20s        40           2        1
 
 the least 95 % wait, in seconds, that so many worker-hours buy
  10 ┼───────────────────────────────────╮
@@ -469,11 +469,12 @@ to meet the target a 95 % wait of 30s, enter in Vespene:
 
                  today   then  first two thirds  last third
 worker-hours     140.2  190.2             190.2       140.2
-wait, median       11s     1s                1s         11s
-wait, 95 %       1m30s     7s                7s       1m30s
+wait, median       11s   0.9s              0.9s         11s
+wait, 95 %       1m30s   7.0s              7.0s       1m30s
 wait, longest    1h15m  5m50s             5m50s       1h15m
 builds finished     40     40                40          40
 unfinished           2      2                 2           2
+dropped              1      1                 1           1
 
 1 build ended before it started
 `
@@ -504,7 +505,7 @@ unfinished           2      2                 2           2
 }
 
 func TestWaited(t *testing.T) {
-	for seconds, want := range map[float64]string{0: "0s", 0.4: "0s", 59.6: "1m", 60: "1m", 90: "1m30s", 600: "10m", 3599.7: "1h", 3720: "1h2m", 400000: "5d"} {
+	for seconds, want := range map[float64]string{0: "0s", 0.4: "0.4s", 9.94: "9.9s", 9.96: "10s", 59.6: "1m", 60: "1m", 90: "1m30s", 600: "10m", 3599.7: "1h", 3720: "1h2m", 400000: "5d"} {
 		if got := waited(&seconds).text; got != want {
 			t.Errorf("%v is %q, want %q", seconds, got, want)
 		}
@@ -523,7 +524,7 @@ func TestSimulationSweep(t *testing.T) {
 		t.Errorf("prints\n%s", text)
 	}
 	s.Sweep = []variant{{Unbeaten: ptr(true)}} // nothing was finished
-	if text := textOf(s); !strings.Contains(text, "\n*             -            -") || strings.Contains(text, "worker-hours buy") {
+	if text := textOf(s); !strings.Contains(text, "\n*             -       -") || strings.Contains(text, "worker-hours buy") {
 		t.Errorf("prints\n%s", text)
 	}
 }
@@ -544,7 +545,7 @@ func TestSimulationRecommendation(t *testing.T) {
 		t.Errorf("prints\n%s", text)
 	}
 	s.Recommendation.Met, s.Recommendation.Settings = true, nil
-	if text := textOf(s); !strings.Contains(text, "\ntoday's settings meet the target a 95 % wait of 30s, and nothing that was tried is cheaper\n") {
+	if text := textOf(s); !strings.Contains(text, "\ntoday's settings meet the target a 95 % wait of 30s, and nothing that was tried meets it for less\n") {
 		t.Errorf("prints\n%s", text)
 	}
 }

@@ -27,7 +27,7 @@ import (
 
 // simulate shows what came of the builds of pools, and what would have come of them with other settings.
 func simulate(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
-	debug.SetGCPercent(50) // builds are many and small, so that less memory costs no time
+	debug.SetGCPercent(20) // builds are many and small, so that less memory costs no time
 	asked, err := newQuestion(c)
 	if err == nil {
 		err = s.openDatabase(c)
@@ -152,6 +152,8 @@ func newQuestion(c *cli.Context) (q question, err error) {
 		return q, &failure{code: exitUsage, err: errors.New(withoutAddress(fmt.Sprintf(format, args...))), hint: hint}
 	}
 	switch {
+	case q.since < time.Minute:
+		return usage(durationHint, "--since is %v, and a simulation takes a minute at least", q.since)
 	case q.boot < 0 || q.billingMinimum < 0:
 		return usage(durationHint, "--boot and --billing-minimum cannot be below zero")
 	case c.IsSet("max-builds") && q.maxBuilds < 1 || q.perInstance < 1:
@@ -178,8 +180,11 @@ func newQuestion(c *cli.Context) (q question, err error) {
 		}
 		q.sweep = append(q.sweep, changes)
 	}
-	if n := len(points(nil, q.sweep)); n > mostCombinations {
-		return usage("take larger steps", "--sweep gives %d combinations, more than %d", n, mostCombinations)
+	combinations := 1
+	for _, changes := range q.sweep {
+		if combinations *= len(changes); combinations > mostCombinations {
+			return usage("take larger steps", "--sweep gives more than %d combinations", mostCombinations)
+		}
 	}
 	if text := c.String("recommend"); c.IsSet("recommend") {
 		if q.target = parseTarget(text); q.target == nil {
@@ -249,9 +254,7 @@ func points(of point, lists [][]change) []point {
 		var more []point
 		for _, p := range all {
 			for _, c := range list {
-				if len(more) <= mostCombinations {
-					more = append(more, p.with(c))
-				}
+				more = append(more, p.with(c))
 			}
 		}
 		all = more
@@ -269,11 +272,12 @@ func parseTarget(text string) *target {
 	return &target{text, q, limit.Microseconds()}
 }
 
-// figure is what the target is about; builds that still wait when the window ends, and have for longer than the target
-// allows, missed it. ok says that there is any build to tell.
+// figure is what the target is about, in microseconds: the waits since the window began of the builds that were started in
+// it or dropped for their age, and of those that still waited at its end if that was longer than the target allows. ok says
+// that there is any build to tell.
 func (t target) figure(r simulated) (wait int64, ok bool) {
 	missed, _ := slices.BinarySearch(r.unstarted, t.most+1)
-	waits := r.waits
+	waits := r.compared
 	if missed < len(r.unstarted) {
 		waits = slices.Concat(waits, r.unstarted[missed:])
 		slices.Sort(waits)
@@ -341,6 +345,9 @@ func (s *scaler) way(q question, p pool, changes point) (way, error) {
 		return way{}, &failure{code: exitInvalid, err: err, hint: "docs/autoscaling.md has the settings"}
 	}
 	checked, err := s.settings(p)
+	if its := new(failure); len(changes) > 0 && errors.As(err, &its) {
+		err = &failure{code: its.code, err: its.err, hint: "correct that in --set, or in Vespene"}
+	}
 	if err != nil {
 		return way{}, err
 	}
@@ -361,7 +368,7 @@ func (s *scaler) way(q question, p pool, changes point) (way, error) {
 	for _, setting := range settable {
 		if value, has := steady[setting.name]; has {
 			known[setting.name] = value
-		} else if !setting.steady && setting.kind != "" {
+		} else if !setting.steady && (setting.kind != "" || slices.ContainsFunc(changes, func(c change) bool { return c.setting == setting.name })) {
 			known[setting.name] = p.columns[setting.name]
 		}
 	}
@@ -370,10 +377,12 @@ func (s *scaler) way(q question, p pool, changes point) (way, error) {
 
 // uses tells whether a command has that size: in the template's tags, or in the environment.
 func uses(command, size string) bool {
-	tags := regexp.MustCompile(`(?s)\{[{%].*?[%}]\}`).FindAllString(command, -1)
+	tags := templateTags().FindAllString(command, -1)
 	return regexp.MustCompile(`(^|[^.\w])`+size+`\b`).MatchString(strings.Join(tags, "")) ||
 		regexp.MustCompile(`\bVESPENE_`+strings.ToUpper(size)+`\b`).MatchString(command)
 }
+
+var templateTags = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?s)\{[{%].*?[%}]\}`) })
 
 // simulate shows what a pool's builds tell.
 func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results) error {
@@ -397,8 +406,10 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	}
 	its := simulation{Pool: p.name, From: *moment(from), To: *moment(to), Builds: int64(len(bench.load.tasks)), Variants: []variant{recorded},
 		Warnings: slices.Concat([]string{}, bench.load.notes, q.notes(ways[len(ways)-1].scenario))}
-	if its.Builds == 0 {
+	if its.Builds == 0 && len(bench.load.notes) == 0 {
 		its.Warnings = append(its.Warnings, "no builds in the window: --since DURATION takes a longer one")
+	} else if s.shared {
+		its.Warnings = append(its.Warnings, "what was recorded in sizes is not known: of hosts that share pools, each knows its own evaluations only")
 	} else if recorded.WorkerHours == nil && !ways[0].scenario.adds {
 		its.Warnings = append(its.Warnings, "what was recorded in sizes is not known: this state file has no evaluation that scaled the pool from before the window")
 	}
@@ -421,7 +432,7 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	}
 	today := results[0]
 	if len(today.waits) > 0 {
-		n, r, err := bench.fewest(ctx, ways[0].scenario, today, target{quantile: 0.95, most: int64(quantile(today.waits, 0.95))})
+		n, r, err := bench.fewest(ctx, ways[0].scenario, today, today.asTarget(), quantile(today.waits, 0.95))
 		if err != nil {
 			return err
 		}
@@ -441,6 +452,9 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	if q.target != nil {
 		if its.Recommendation, err = s.recommend(ctx, q, p, builds, bench, today, its.Variants[1]); err != nil {
 			return err
+		}
+		if its.Recommendation == nil {
+			its.Warnings = append(its.Warnings, "no recommendation: no build was started in the first two thirds of the window; --since DURATION takes a longer one")
 		}
 	}
 	if q.svg != "" {
@@ -505,6 +519,13 @@ func (q question) notes(s scenario) (notes []string) {
 	return notes
 }
 
+// asTarget is the target to wait no longer than this, by the 95 % wait.
+func (r simulated) asTarget() target {
+	waits := slices.Concat(r.compared, r.unstarted)
+	slices.Sort(waits)
+	return target{quantile: 0.95, most: int64(math.Ceil(quantile(waits, 0.95)))}
+}
+
 // timelineSamples is how many parts a timeline has: as many as a picture can show.
 const timelineSamples = 600
 
@@ -533,7 +554,7 @@ func (s *scaler) recorded(ctx context.Context, q question, p pool, l *load, adds
 	r := l.recorded
 	v := variant{Name: "recorded", Finished: r.finished, Unfinished: r.unfinished, Dropped: r.dropped}
 	v.setWaits(r.waits)
-	if s.state == nil || adds { // its sizes are no totals
+	if s.state == nil || adds || s.shared { // its sizes are no totals, or those of one host of several
 		return v, nil
 	}
 	all, err := s.state.history(ctx, s.database.key, []string{p.name}, time.Time{}, false)
@@ -581,47 +602,68 @@ func (s *scaler) recorded(ctx context.Context, q question, p pool, l *load, adds
 func (l *load) variant(name string, settings map[string]any, r simulated) variant {
 	window := float64(l.to.Sub(l.from).Microseconds())
 	v := variant{Name: name, Settings: settings, Finished: r.finished, Unfinished: r.unfinished, Dropped: r.dropped, Estimated: r.estimated,
-		WorkerHours: ptr(float64(r.billed) / hour), SizeMean: ptr(float64(r.held) / window), SizePeak: &r.sizePeak,
-		Changes: &r.changes, AtRisk: &r.atRisk, timeline: r.timeline}
+		WorkerHours: ptr(float64(r.billed) / perHour), SizeMean: ptr(float64(r.held) / window), SizePeak: &r.sizePeak,
+		Changes: &r.changes, AtRisk: &r.atRisk, timeline: r.timeline, wait: math.Inf(1)}
 	v.setWaits(r.waits)
+	if v.WaitP95 != nil {
+		v.wait = *v.WaitP95
+	}
+	if 20*len(r.unstarted) > len(r.waits) { // too many to be left out
+		v.wait = max(v.wait, float64(r.asTarget().most)/perSecond)
+	}
 	if r.billed > 0 {
 		v.Utilisation = ptr(float64(r.busy) / float64(r.billed))
 	}
 	return v
 }
 
-const hour = float64(time.Hour / time.Microsecond)
+// Microseconds.
+const (
+	perSecond = float64(time.Second / time.Microsecond)
+	perHour   = float64(time.Hour / time.Microsecond)
+)
 
 // setWaits fills in the figures of sorted waits, in microseconds.
 func (v *variant) setWaits(waits []int64) {
 	if len(waits) == 0 {
 		return
 	}
-	second := float64(time.Second / time.Microsecond)
-	v.WaitMedian, v.WaitP95, v.WaitMax = ptr(quantile(waits, 0.5)/second), ptr(quantile(waits, 0.95)/second), ptr(quantile(waits, 1)/second)
+	v.WaitMedian, v.WaitP95, v.WaitMax = ptr(quantile(waits, 0.5)/perSecond), ptr(quantile(waits, 0.95)/perSecond), ptr(quantile(waits, 1)/perSecond)
 }
 
 // unlike warns where the pool as it is configured does not come to what was recorded.
 func unlike(recorded, configured variant) (warnings []string) {
+	number := func(f float64) string { return fmt.Sprintf("%.4g", f) }
+	wait := func(f float64) string { return waited(&f).text }
+	builds := func(n int64) *float64 { return ptr(float64(n)) }
+	var off []string
 	for _, figure := range []struct {
 		name                string
 		recorded, simulated *float64
 		slack               float64 // nobody minds
+		text                func(float64) string
 	}{
-		{"worker-hours", recorded.WorkerHours, configured.WorkerHours, 0},
-		{"builds finished", ptr(float64(recorded.Finished)), ptr(float64(configured.Finished)), 0},
-		{"the median wait in seconds", recorded.WaitMedian, configured.WaitMedian, 1},
-		{"the 95 % wait in seconds", recorded.WaitP95, configured.WaitP95, 1},
+		{"worker-hours", recorded.WorkerHours, configured.WorkerHours, 0, number},
+		{"median wait", recorded.WaitMedian, configured.WaitMedian, 1, wait},
+		{"95 % wait", recorded.WaitP95, configured.WaitP95, 1, wait},
+		{"longest wait", recorded.WaitMax, configured.WaitMax, 1, wait},
+		{"builds finished", builds(recorded.Finished), builds(configured.Finished), 0, number},
+		{"dropped", builds(recorded.Dropped), builds(configured.Dropped), 0, number},
+		{"unfinished", builds(recorded.Unfinished), builds(configured.Unfinished), 0, number},
+		{"mean size", recorded.SizeMean, configured.SizeMean, 0, number},
 	} {
 		if figure.recorded == nil || figure.simulated == nil {
 			continue
 		}
-		if off := math.Abs(*figure.simulated - *figure.recorded); off > figure.slack && off > *figure.recorded*0.2 {
-			warnings = append(warnings, fmt.Sprintf("as configured, %s came to %.4g, and %.4g was recorded: trust differences between the simulated columns more than their values (docs/simulation.md, Limits)",
-				figure.name, *figure.simulated, *figure.recorded))
+		if by := math.Abs(*figure.simulated - *figure.recorded); by > figure.slack && by > *figure.recorded*0.2 {
+			off = append(off, fmt.Sprintf("%s %s for %s", figure.name, figure.text(*figure.simulated), figure.text(*figure.recorded)))
 		}
 	}
-	return warnings
+	if off == nil {
+		return nil
+	}
+	return []string{"as configured is more than 20 % off what was recorded: " + strings.Join(off, ", ") +
+		"; trust the differences between simulated columns more than their values (docs/simulation.md, Limits)"}
 }
 
 // lab runs scenarios over one load.
@@ -660,9 +702,9 @@ func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take fu
 	all.Wait()
 }
 
-// fewest is the least fixed number of instances that meets a target, and what comes of it; 0 if none does. It is found by
-// taking ever smaller ranges. like is what came of the scenario as it is.
-func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target) (n int64, best simulated, err error) {
+// fewest is the least fixed number of instances that meets a target, and what comes of it; 0 if none does. The figure that
+// is shown is not above shown, either. It is found by taking ever smaller ranges. like is what came of the scenario as it is.
+func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target, shown float64) (n int64, best simulated, err error) {
 	s.adds, s.hopeless = false, &t
 	most := 16 * (like.sizePeak/s.perInstance + 1) // more than a load of that peak has use for
 	low, high := int64(0), most+1                  // too few, and enough
@@ -687,8 +729,7 @@ func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target) (
 		}
 		l.run(ctx, scenarios, 0, func(i int, r simulated) { results[i] = r })
 		for i, r := range results {
-			r.unstarted = nil // what it is shown with are builds that finished
-			if wait, ok := t.figure(r); r.err == nil && ok && wait <= t.most {
+			if wait, ok := t.figure(r); r.err == nil && ok && wait <= t.most && quantile(r.waits, t.quantile) <= shown {
 				high, best = probes[i], r
 				break
 			}
@@ -733,6 +774,7 @@ func (s *scaler) sweep(ctx context.Context, q question, p pool, l lab) (all []va
 		return nil, nil, context.Cause(ctx)
 	}
 	all = slices.DeleteFunc(all, func(v variant) bool { return v.WorkerHours == nil })
+	slices.Sort(impossible)
 	for i := range all {
 		all[i].Unbeaten = ptr(!slices.ContainsFunc(all, func(other variant) bool { return other.beats(all[i]) }))
 	}
@@ -748,152 +790,144 @@ const mostImpossible = 3
 
 // beats tells whether the variant waits less than another, by its 95 %, or costs less, and neither is more.
 func (v variant) beats(other variant) bool {
-	wait, otherWait := math.Inf(1), math.Inf(1)
-	if v.WaitP95 != nil {
-		wait = *v.WaitP95
-	}
-	if other.WaitP95 != nil {
-		otherWait = *other.WaitP95
-	}
 	cost, otherCost := *v.WorkerHours, *other.WorkerHours
-	return wait <= otherWait && cost <= otherCost && (wait < otherWait || cost < otherCost)
+	return v.wait <= other.wait && cost <= otherCost && (v.wait < other.wait || cost < otherCost)
 }
 
 // trial is settings that were tried, and what they came to over the first two thirds of a window.
 type trial struct {
 	point
 	way
-	cost int64 // microseconds of workers
-	wait int64 // the target's figure
+	cost int64   // microseconds of workers
+	wait int64   // the target's figure
+	mean float64 // wait
 }
 
-// better compares two trials: what meets the target by its cost, and the others by how far they are from it.
-func (t target) better(a, b trial) int {
+// compare says which of two trials comes first: of those that meet the target the cheaper, else that which waits less.
+func (t target) compare(a, b trial) int {
 	if isMet := a.wait <= t.most; isMet && b.wait <= t.most {
 		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.wait, b.wait), cmp.Compare(len(a.point), len(b.point)))
 	} else if isMet {
 		return -1
 	}
-	return cmp.Or(cmp.Compare(a.wait, b.wait), cmp.Compare(a.cost, b.cost), cmp.Compare(len(a.point), len(b.point)))
+	return cmp.Or(cmp.Compare(a.wait, b.wait), cmp.Compare(a.mean, b.mean), cmp.Compare(a.cost, b.cost), cmp.Compare(len(a.point), len(b.point)))
+}
+
+// try has the points simulated that were not yet, and puts the trials of all into order. What is impossible is no choice.
+func (s *scaler) try(ctx context.Context, q question, p pool, l lab, trials []trial, all []point) []trial {
+	tried := map[string]bool{}
+	for _, t := range trials {
+		tried[fmt.Sprint(t.settings)] = true
+	}
+	var ways []way
+	first := len(trials)
+	for _, at := range all {
+		its, err := s.way(q, p, at)
+		if key := fmt.Sprint(its.settings); err == nil && !tried[key] {
+			tried[key] = true
+			ways, trials = append(ways, its), append(trials, trial{point: at, way: its, wait: math.MaxInt64})
+		}
+	}
+	l.run(ctx, scenariosOf(ways), 0, func(i int, r simulated) {
+		its := &trials[first+i]
+		its.cost = r.billed
+		if wait, ok := q.target.figure(r); ok && r.err == nil {
+			its.wait = wait
+			for _, wait := range r.compared {
+				its.mean += float64(wait) / float64(len(r.compared))
+			}
+		}
+	})
+	slices.SortStableFunc(trials, q.target.compare)
+	return trials
+}
+
+// search tries settings until none of those near the best ones is better; the best comes first.
+func (s *scaler) search(ctx context.Context, q question, p pool, l lab, peak int64) (trials []trial) {
+	if q.sweep != nil {
+		return s.try(ctx, q, p, l, nil, points(q.changes, q.sweep))
+	}
+	near := nearby(peak)
+	trials = s.try(ctx, q, p, l, nil, append([]point{q.changes}, points(q.changes, near[:3])...))
+	for improved := true; improved && ctx.Err() == nil; {
+		best := trials[0]
+		var all []point
+		for _, list := range near {
+			all = append(all, points(best.point, [][]change{list})...)
+		}
+		trials = s.try(ctx, q, p, l, trials, all)
+		improved = q.target.compare(trials[0], best) < 0
+	}
+	return trials
 }
 
 // recommend looks for the settings with the fewest worker-hours that meet the target over the first two thirds of the
-// window and, unseen by the search, over its last third.
+// window and, unseen by the search, over its last third. With no build to tell it recommends nothing.
 func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []build, whole lab, configured simulated, today variant) (*recommendation, error) {
 	l := whole.load
 	middle := l.from.Add(l.to.Sub(l.from) * 2 / 3)
-	first, last := whole, whole
-	first.load, last.load = newLoad(builds, l.from, middle, l.tooOld), newLoad(builds, middle, l.to, l.tooOld)
-	var trials []trial
-	tried := map[string]bool{}
-	try := func(all []point) {
-		var scenarios []scenario
-		var these []trial
-		for _, at := range all {
-			its, err := s.way(q, p, at)
-			if key := fmt.Sprint(its.settings); err == nil && !tried[key] { // what is impossible is no choice
-				tried[key] = true
-				scenarios, these = append(scenarios, its.scenario), append(these, trial{point: at, way: its, wait: math.MaxInt64})
-			}
-		}
-		first.run(ctx, scenarios, 0, func(i int, r simulated) {
-			these[i].cost = r.billed
-			if wait, ok := q.target.figure(r); ok && r.err == nil {
-				these[i].wait = wait
-			}
-		})
-		trials = append(trials, these...)
-		slices.SortStableFunc(trials, q.target.better)
+	first, last := lab{newLoad(builds, l.from, middle, l.tooOld), whole.stderr}, lab{newLoad(builds, middle, l.to, l.tooOld), whole.stderr}
+	base, err := s.way(q, p, q.changes)
+	if err != nil {
+		return nil, err
 	}
-	if q.sweep != nil {
-		try(points(q.changes, q.sweep))
-	} else {
-		near := nearby(max(1, configured.sizePeak/q.perInstance))
-		try(append([]point{q.changes}, points(q.changes, near[:3])...))
-		for improved := true; improved && len(trials) > 0 && ctx.Err() == nil; {
-			best := trials[0]
-			var all []point
-			for _, list := range near {
-				all = append(all, points(best.point, [][]change{list})...)
-			}
-			try(all)
-			improved = q.target.better(trials[0], best) < 0
-		}
+	builds = nil
+	// How many it would take that are always there tells how far to look, too.
+	enough, always, err := whole.fewest(ctx, base.scenario, configured, *q.target, math.Inf(1))
+	if err != nil {
+		return nil, err
 	}
+	trials := s.search(ctx, q, p, first, max(1, enough, configured.sizePeak/q.perInstance))
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if len(trials) == 0 {
 		return nil, &failure{code: exitInvalid, err: errors.New("none of the settings that --sweep names is possible"), hint: "sweep others"}
 	}
-	met, _ := slices.BinarySearchFunc(trials, q.target.most, func(t trial, most int64) int {
-		if t.wait <= most {
-			return -1
-		}
-		return 1
-	})
-	its := &recommendation{Target: q.target.text, Today: today}
+	if trials[0].wait == math.MaxInt64 {
+		return nil, nil
+	}
+	its := &recommendation{Target: q.target.text, Tried: int64(len(trials)), Today: today, Settings: map[string]any{}}
 	chosen, nearest := trials[0], int64(math.MaxInt64)
-	failed := 0
-	for _, t := range trials[:met] {
+	for _, t := range trials {
+		if t.wait > q.target.most {
+			break
+		}
 		var wait int64
 		var ok bool
 		last.run(ctx, []scenario{t.scenario}, 0, func(_ int, r simulated) { wait, ok = q.target.figure(r) })
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if its.Met = !ok || wait <= q.target.most; its.Met { // no build: nothing that would miss it
-			chosen = t
+		if its.Met = wait <= q.target.most; its.Met {
+			chosen, its.Unverified = t, !ok
 			break
 		}
-		if failed++; wait < nearest {
+		if its.Failed++; wait < nearest {
 			chosen, nearest = t, wait
 		}
 	}
-	its.Settings = map[string]any{}
-	for name, value := range chosen.settings {
-		if fmt.Sprint(value) != fmt.Sprint(today.Settings[name]) {
-			its.Settings[name] = value
-		}
+	if !its.Met && enough > 0 {
+		its.Always, its.AlwaysHours = &enough, ptr(float64(always.billed)/perHour)
 	}
-	for name := range today.Settings {
-		if _, has := chosen.settings[name]; !has {
-			its.Settings[name] = nil
+	for _, names := range []map[string]any{chosen.settings, today.Settings} {
+		for name := range names {
+			if value := chosen.settings[name]; fmt.Sprint(value) != fmt.Sprint(today.Settings[name]) {
+				its.Settings[name] = value
+			}
 		}
 	}
 	over := func(l lab) (v variant) {
 		l.run(ctx, []scenario{chosen.scenario}, 0, func(_ int, r simulated) { v = l.load.variant("then", chosen.settings, r) })
-		v.timeline = nil
 		return v
 	}
 	its.Then, its.Searched, its.Verified = over(whole), over(first), over(last)
 	its.Today.timeline = nil
-	switch {
-	case its.Met && failed == 0:
-		its.Why = fmt.Sprintf("of %s that were tried, these met the target on the first two thirds of the window for the fewest worker-hours, and on the last third, too", count(int64(len(trials)), "combination"))
-	case its.Met:
-		its.Why = fmt.Sprintf("of %s that were tried, these met the target on the first two thirds of the window and on the last for the fewest worker-hours; %d cheaper ones met it on the first two thirds only",
-			count(int64(len(trials)), "combination"), failed)
-	case failed > 0:
-		its.Why = fmt.Sprintf("%d of %d combinations met the target on the first two thirds of the window, and none on the last: this one came nearest there; a longer --since may tell more", failed, len(trials))
-	default:
-		its.Why = fmt.Sprintf("none of %s that were tried met the target on the first two thirds of the window", count(int64(len(trials)), "combination"))
-	}
-	if !its.Met {
-		n, r, err := whole.fewest(ctx, chosen.scenario, configured, *q.target)
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			its.Why += fmt.Sprintf("; no number of workers would meet it, since one that is idle looks every %v only (sleep_seconds)", chosen.scenario.sleep)
-		} else {
-			its.Why += fmt.Sprintf("; it takes %d that are always there, and %.4g worker-hours: raise maximum or minimum, or lower reevaluate_minutes", n, float64(r.billed)/hour)
-		}
-	}
+	its.Why = its.why(*q.target, chosen.scenario.sleep)
 	return its, ctx.Err()
 }
 
-// nearby are the values that a recommendation tries, of a pool that has had so many instances; the first three settings
+// nearby are the values that a recommendation tries, of a pool that has use for so many instances; the first three settings
 // are tried in all combinations.
 func nearby(peak int64) (lists [][]change) {
 	for _, its := range []struct {
@@ -902,8 +936,8 @@ func nearby(peak int64) (lists [][]change) {
 	}{
 		{"multiplier", []any{0.5, 0.75, 1, 1.25, 1.5, 2}},
 		{"minimum", []any{0, 1, 2, peak / 8, peak / 4, peak / 2, peak}},
+		{"maximum", []any{peak / 2, peak * 3 / 4, peak, peak * 2}},
 		{"excess", []any{0, 1, 2, peak / 8}},
-		{"maximum", []any{peak, peak * 3 / 4, peak / 2}},
 		{"queued_weight", []any{0.25, 0.5, 1, 2}},
 		{"running_weight", []any{0, 0.5, 1, 1.25}},
 		{"reevaluate_minutes", []any{1, 2, 5, 10, 15}},
@@ -985,7 +1019,8 @@ type fate struct {
 type simulated struct {
 	fates                []fate  // of the load's tasks
 	waits                []int64 // of those that were started and finished within the window, in order
-	unstarted            []int64 // how long those had waited by the end that were still to be taken
+	unstarted            []int64 // how long those had waited by the end, since the window began, that were still to be taken
+	compared             []int64 // waits since the window began of those that were started in it, finished or not, or orphaned
 	billed, held, busy   int64   // time that workers were billed, were there, and had builds
 	finished, unfinished int64   // builds; with dropped, all
 	dropped, orphaned    int64   // orphaned ones are among the dropped
@@ -1004,13 +1039,29 @@ type sample struct{ queued, running, size int64 }
 // when the window began had gone by then, unless it is QUEUED still.
 func newLoad(builds []build, from, to time.Time, abort time.Duration) *load {
 	r := reader{load: &load{from: from, to: to, tooOld: abort}, begin: from.UnixMicro(), end: to.UnixMicro(),
-		origins: make([]origin, 0, len(builds)), durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}}
-	r.tasks = make([]task, 0, len(builds))
+		durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{}}
+	n := 0
+	for _, b := range builds {
+		if b.queued < r.end && (b.queued >= r.begin || b.ended >= r.begin) {
+			n++
+		}
+	}
+	r.tasks, r.origins = make([]task, 0, n), make([]origin, 0, n)
 	for _, b := range builds {
 		r.read(b)
 	}
 	if len(r.durations) == 0 {
 		r.leaveOut()
+	}
+	for _, its := range r.origins {
+		switch its.status {
+		case finished:
+			r.recorded.finished++
+		case dropped:
+			r.recorded.dropped++
+		default:
+			r.recorded.unfinished++
+		}
 	}
 	r.estimate()
 	r.follow()
@@ -1033,7 +1084,10 @@ type reader struct {
 
 // origin is what a task's build has recorded: the build that started it, its end, never where that is not known, and how
 // long it has run for sure.
-type origin struct{ parent, end, soFar int64 }
+type origin struct {
+	parent, end, soFar int64
+	status             int8 // what had become of it when the window ended: finished, dropped, or waiting for anything else
+}
 
 // read makes a task of a build, if it is of the window.
 func (r *reader) read(b build) {
@@ -1077,7 +1131,7 @@ func (r *reader) read(b build) {
 		t.project = int32(len(r.numbers)) + 1
 		r.numbers[cmp.Or(b.project, -b.id)] = t.project
 	}
-	its := origin{b.parent, never, 0}
+	its := origin{parent: b.parent, end: never, status: waiting}
 	switch {
 	case ran && b.ended >= b.started:
 		t.duration, its.end = b.ended-b.started, b.ended
@@ -1100,14 +1154,14 @@ func (r *reader) read(b build) {
 	}
 	switch {
 	case its.end != never && its.end <= r.end:
-		r.recorded.finished++
+		its.status = finished
 		if b.started >= r.begin && b.started >= b.queued {
 			r.recorded.waits = append(r.recorded.waits, b.started-b.queued)
 		}
+	case ran && its.end == never && !isRunning: // it ended, if nobody knows when
+		its.status = finished
 	case !ran && !isQueued:
-		r.recorded.dropped++
-	default:
-		r.recorded.unfinished++
+		its.status = dropped
 	}
 	if ran && b.started < b.queued {
 		r.early++
@@ -1189,11 +1243,11 @@ func (r *reader) note() {
 		{r.unfit, "BLOCKED or UNKNOWN that never ran: left out"},
 		{r.reversed, "with an end before the start, so that clocks differ or went back: taken to last as long as the median of the project"},
 		{r.endless, "with a start and no end that does not run any more: taken to last as long as the median of the project"},
-		{r.early, "started before it was queued, so that clocks differ or went back: not in the recorded waits"},
-		{r.impatient, "queued before its pipeline's parent ended: it arrives by its own time"},
+		{r.early, "started before being queued, so that clocks differ or went back: not in the recorded waits"},
+		{r.impatient, "queued before the end of the build that started them in a pipeline: taken to arrive by their own time"},
 		{r.unknowable, "of unknown duration, and none of the pool ended that would tell how long they take: left out"},
-		{r.projectless, "QUEUED without a project, on which workers stall: counted, and never taken; delete or abort it in Vespene"},
-		{int64(len(r.dead)), "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; abort it in Vespene"},
+		{r.projectless, "QUEUED without a project, on which workers stall: counted, and never taken; to be deleted or aborted in Vespene"},
+		{int64(len(r.dead)), "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; to be aborted in Vespene"},
 	} {
 		if odd.n > 0 {
 			r.notes = append(r.notes, count(odd.n, "build")+" "+odd.what)
@@ -1465,7 +1519,7 @@ func (r *replay) endTasks() {
 		w := &r.workers[number]
 		its := &r.fates[w.task]
 		its.status = finished
-		if r.hopeless != nil && its.start-its.arrival > r.hopeless.most && its.start >= 0 {
+		if r.hopeless != nil && its.start-max(0, its.arrival) > r.hopeless.most && its.start >= 0 {
 			r.late++
 		}
 		for _, child := range r.children[w.task] {
@@ -1724,6 +1778,7 @@ func (r *replay) look() {
 		r.age()
 		for _, number := range r.orphans {
 			if r.fates[number].status == waiting {
+				r.compared = append(r.compared, r.now-max(0, r.fates[number].arrival))
 				r.drop(number)
 				r.orphaned++
 			}
@@ -1805,6 +1860,7 @@ func (r *replay) draw() {
 
 // sum reckons up what has come of all.
 func (r *replay) sum() {
+	r.waits, r.compared = make([]int64, 0, len(r.fates)), slices.Grow(r.compared, len(r.fates))
 	for _, number := range r.alive {
 		r.bill(r.instances[number])
 	}
@@ -1825,10 +1881,14 @@ func (r *replay) sum() {
 		if f.status == taken || f.status == finished {
 			r.simulated.busy += min(end, r.end) - max(f.start, 0)
 		}
-		if f.status == waiting && !t.untaken {
-			r.unstarted = append(r.unstarted, r.end-f.arrival)
+		switch {
+		case f.status == waiting && !t.untaken:
+			r.unstarted = append(r.unstarted, r.end-max(0, f.arrival))
+		case (f.status == taken || f.status == finished) && t.started == never:
+			r.compared = append(r.compared, f.start-max(0, f.arrival))
 		}
 	}
 	slices.Sort(r.waits)
 	slices.Sort(r.unstarted)
+	slices.Sort(r.compared)
 }

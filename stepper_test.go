@@ -313,7 +313,7 @@ func (p *stepper) reckon() {
 			p.unfinished++
 		}
 		if f.status == waiting && !t.untaken {
-			p.unstarted = append(p.unstarted, p.window-p.arrived[i])
+			p.unstarted = append(p.unstarted, p.window-max(0, p.arrived[i]))
 		}
 		if f.status == taken || f.status == finished {
 			p.busy += min(p.window, f.start+t.duration) - max(0, f.start)
