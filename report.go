@@ -1018,11 +1018,11 @@ func (o *results) recommendation(r recommendation) {
 		if value, known := r.Today.Settings[name]; known {
 			now = "(now " + valueText(value) + ")"
 		}
-		if r.Settings[name] == nil {
-			table = append(table, []cell{{"  " + name, "", false}, {"taken away", bold, false}, {now, faint, false}})
-			continue
+		then := "taken away"
+		if value := r.Settings[name]; value != nil {
+			then = valueText(value)
 		}
-		table = append(table, []cell{{"  " + name, "", false}, {valueText(r.Settings[name]), bold, false}, {now, faint, false}})
+		table = append(table, []cell{{"  " + name, "", false}, {then, bold, false}, {now, faint, false}})
 	}
 	if len(table) > 0 {
 		o.note("")

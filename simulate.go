@@ -95,6 +95,11 @@ func (p point) String() string {
 	return strings.Join(all, " ")
 }
 
+// has tells whether a setting is among the changes.
+func (p point) has(setting string) bool {
+	return slices.ContainsFunc(p, func(c change) bool { return c.setting == setting })
+}
+
 // with returns the changes and others, which count where both have a setting.
 func (p point) with(others ...change) point {
 	merged := slices.Clone(p)
@@ -165,8 +170,12 @@ func newQuestion(c *cli.Context) (q question, err error) {
 	}
 	for _, given := range *c.Generic("set").(*list) {
 		setting, value, isChange := strings.Cut(given, "=")
-		if !isChange || !slices.ContainsFunc(settable, func(its settableSetting) bool { return its.name == setting }) {
-			return usage("write SETTING=VALUE; settings are "+strings.Join(settableNames(), ", "), "--set %q is no setting of a pool with a value", given)
+		if _, known := settableNamed(setting); !isChange || !known {
+			var names []string
+			for _, its := range settable {
+				names = append(names, its.name)
+			}
+			return usage("write SETTING=VALUE; settings are "+strings.Join(names, ", "), "--set %q is no setting of a pool with a value", given)
 		}
 		q.changes = q.changes.with(change{setting, value})
 	}
@@ -197,27 +206,29 @@ func newQuestion(c *cli.Context) (q question, err error) {
 // mostCombinations is how many combinations of settings are tried at most.
 const mostCombinations = 10_000
 
-func settableNames() (names []string) {
-	for _, its := range settable {
-		names = append(names, its.name)
+func settableNamed(name string) (its settableSetting, known bool) {
+	i := slices.IndexFunc(settable, func(its settableSetting) bool { return its.name == name })
+	if i < 0 {
+		return its, false
 	}
-	return names
+	return settable[i], true
 }
 
 // isSteady tells whether a setting is a key of the object "autoscaling".
 func isSteady(name string) bool {
-	return slices.ContainsFunc(settable, func(its settableSetting) bool { return its.name == name && its.steady })
+	its, _ := settableNamed(name)
+	return its.steady
 }
 
 // parseSweep reads SETTING=FROM:TO:STEP.
 func parseSweep(text string) (changes []change, err error) {
 	setting, bounds, _ := strings.Cut(text, "=")
-	i := slices.Index(settableNames(), setting)
-	if i < 0 {
+	its, known := settableNamed(setting)
+	if !known {
 		return nil, errors.New("names no setting of a pool")
 	}
-	_, isWhole := settable[i].kind.(int64)
-	if _, isDecimal := settable[i].kind.(float64); !isWhole && !isDecimal {
+	_, isWhole := its.kind.(int64)
+	if _, isDecimal := its.kind.(float64); !isWhole && !isDecimal {
 		return nil, errors.New("names a setting that is no number")
 	}
 	parts := strings.Split(bounds, ":")
@@ -289,7 +300,7 @@ func (t target) figure(r simulated) (wait int64, ok bool) {
 func (p pool) changed(changes point) (pool, error) {
 	p.columns = maps.Clone(p.columns)
 	for _, c := range changes {
-		its := settable[slices.Index(settableNames(), c.setting)]
+		its, _ := settableNamed(c.setting)
 		var value any = c.value
 		var err error
 		switch its.kind.(type) {
@@ -338,7 +349,7 @@ func (p pool) changed(changes point) (pool, error) {
 	return p, nil
 }
 
-// way is how the pool is run with changed settings, by the name of the changes.
+// way is how the pool is run with changed settings; it has no name yet.
 func (s *scaler) way(q question, p pool, changes point) (way, error) {
 	p, err := p.changed(changes)
 	if err != nil {
@@ -368,11 +379,11 @@ func (s *scaler) way(q question, p pool, changes point) (way, error) {
 	for _, setting := range settable {
 		if value, has := steady[setting.name]; has {
 			known[setting.name] = value
-		} else if !setting.steady && (setting.kind != "" || slices.ContainsFunc(changes, func(c change) bool { return c.setting == setting.name })) {
+		} else if !setting.steady && (setting.kind != "" || changes.has(setting.name)) {
 			known[setting.name] = p.columns[setting.name]
 		}
 	}
-	return way{changes.String(), its, known}, nil
+	return way{scenario: its, settings: known}, nil
 }
 
 // uses tells whether a command has that size: in the template's tags, or in the environment.
@@ -404,8 +415,8 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	if err != nil {
 		return err
 	}
-	its := simulation{Pool: p.name, From: *moment(from), To: *moment(to), Builds: int64(len(bench.load.tasks)), Variants: []variant{recorded},
-		Warnings: slices.Concat([]string{}, bench.load.notes, q.notes(ways[len(ways)-1].scenario))}
+	its := simulation{Pool: p.name, From: from, To: to, Builds: int64(len(bench.load.tasks)), Variants: []variant{recorded},
+		Warnings: slices.Concat(bench.load.notes, q.notes(ways[len(ways)-1].scenario))}
 	if its.Builds == 0 && len(bench.load.notes) == 0 {
 		its.Warnings = append(its.Warnings, "no builds in the window: --since DURATION takes a longer one")
 	} else if s.shared {
@@ -415,9 +426,8 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	}
 
 	results := make([]simulated, len(ways))
-	bench.run(ctx, scenariosOf(ways), timelineSamples, func(i int, r simulated) { results[i] = r })
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if err := bench.run(ctx, scenariosOf(ways), timelineSamples, func(i int, r simulated) { results[i] = r }); err != nil {
+		return err
 	}
 	for i, r := range results {
 		if r.err != nil {
@@ -450,7 +460,7 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 		its.Warnings = append(its.Warnings, impossible...)
 	}
 	if q.target != nil {
-		if its.Recommendation, err = s.recommend(ctx, q, p, builds, bench, today, its.Variants[1]); err != nil {
+		if its.Recommendation, err = s.recommend(ctx, q, p, builds, bench, ways[len(ways)-1].scenario, today, its.Variants[1]); err != nil {
 			return err
 		}
 		if its.Recommendation == nil {
@@ -521,9 +531,9 @@ func (q question) notes(s scenario) (notes []string) {
 
 // asTarget is the target to wait no longer than this, by the 95 % wait.
 func (r simulated) asTarget() target {
-	waits := slices.Concat(r.compared, r.unstarted)
-	slices.Sort(waits)
-	return target{quantile: 0.95, most: int64(math.Ceil(quantile(waits, 0.95)))}
+	its := target{quantile: 0.95, most: -1} // so that all that still wait count
+	its.most, _ = its.figure(r)
+	return its
 }
 
 // timelineSamples is how many parts a timeline has: as many as a picture can show.
@@ -673,8 +683,8 @@ type lab struct {
 }
 
 // run simulates the scenarios, as many at the same time as there are processors, and gives each result to take, one at a
-// time. It ends early when the context does.
-func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take func(i int, r simulated)) {
+// time. The error is why the context ended, and with it the run.
+func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take func(i int, r simulated)) error {
 	bar := newProgress(l.stderr, "simulated", len(scenarios))
 	defer bar.done()
 	var all sync.WaitGroup
@@ -700,6 +710,7 @@ func (l lab) run(ctx context.Context, scenarios []scenario, samples int, take fu
 		})
 	}
 	all.Wait()
+	return context.Cause(ctx)
 }
 
 // fewest is the least fixed number of instances that meets a target, and what comes of it; 0 if none does. The figure that
@@ -711,7 +722,7 @@ func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target, s
 	// Staffing by the square root: where the answer mostly is.
 	busy := float64(like.busy) / float64(s.perInstance*l.load.to.Sub(l.load.from).Microseconds())
 	probes := []int64{int64(busy + math.Sqrt(busy)), int64(busy + 2*math.Sqrt(busy))}
-	for ctx.Err() == nil && high-low > 1 {
+	for high-low > 1 {
 		probes = slices.DeleteFunc(probes, func(n int64) bool { return n <= low || n >= high })
 		if len(probes) == 0 && high > most && 2*low < most {
 			probes = []int64{2*low + 1}
@@ -727,7 +738,9 @@ func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target, s
 			scenarios[i] = s
 			scenarios[i].fixed = &probes[i]
 		}
-		l.run(ctx, scenarios, 0, func(i int, r simulated) { results[i] = r })
+		if err := l.run(ctx, scenarios, 0, func(i int, r simulated) { results[i] = r }); err != nil {
+			return 0, best, err
+		}
 		for i, r := range results {
 			if wait, ok := t.figure(r); r.err == nil && ok && wait <= t.most && quantile(r.waits, t.quantile) <= shown {
 				high, best = probes[i], r
@@ -736,9 +749,6 @@ func (l lab) fewest(ctx context.Context, s scenario, like simulated, t target, s
 			low = probes[i]
 		}
 		probes = nil
-	}
-	if ctx.Err() != nil {
-		return 0, best, context.Cause(ctx)
 	}
 	if high > most {
 		high = 0
@@ -757,21 +767,19 @@ func (s *scaler) sweep(ctx context.Context, q question, p pool, l lab) (all []va
 			continue
 		}
 		its.name = at.String()
-		maps.DeleteFunc(its.settings, func(name string, _ any) bool {
-			return !slices.ContainsFunc(at, func(c change) bool { return c.setting == name })
-		})
+		maps.DeleteFunc(its.settings, func(name string, _ any) bool { return !at.has(name) })
 		ways = append(ways, its)
 	}
 	all = make([]variant, len(ways))
-	l.run(ctx, scenariosOf(ways), 0, func(i int, r simulated) {
+	err = l.run(ctx, scenariosOf(ways), 0, func(i int, r simulated) {
 		if r.err != nil {
 			impossible = append(impossible, fmt.Sprintf("not simulated: %s: %v", ways[i].name, r.err))
 			return
 		}
 		all[i] = l.load.variant(ways[i].name, ways[i].settings, r)
 	})
-	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	all = slices.DeleteFunc(all, func(v variant) bool { return v.WorkerHours == nil })
 	slices.Sort(impossible)
@@ -798,9 +806,10 @@ func (v variant) beats(other variant) bool {
 type trial struct {
 	point
 	way
-	cost int64   // microseconds of workers
-	wait int64   // the target's figure
-	mean float64 // wait
+	searched variant // what it came to
+	cost     int64   // microseconds of workers
+	wait     int64   // the target's figure
+	mean     float64 // wait
 }
 
 // compare says which of two trials comes first: of those that meet the target the cheaper, else that which waits less.
@@ -814,7 +823,7 @@ func (t target) compare(a, b trial) int {
 }
 
 // try has the points simulated that were not yet, and puts the trials of all into order. What is impossible is no choice.
-func (s *scaler) try(ctx context.Context, q question, p pool, l lab, trials []trial, all []point) []trial {
+func (s *scaler) try(ctx context.Context, q question, p pool, l lab, trials []trial, all []point) ([]trial, error) {
 	tried := map[string]bool{}
 	for _, t := range trials {
 		tried[fmt.Sprint(t.settings)] = true
@@ -828,9 +837,9 @@ func (s *scaler) try(ctx context.Context, q question, p pool, l lab, trials []tr
 			ways, trials = append(ways, its), append(trials, trial{point: at, way: its, wait: math.MaxInt64})
 		}
 	}
-	l.run(ctx, scenariosOf(ways), 0, func(i int, r simulated) {
+	err := l.run(ctx, scenariosOf(ways), 0, func(i int, r simulated) {
 		its := &trials[first+i]
-		its.cost = r.billed
+		its.cost, its.searched = r.billed, l.load.variant("then", its.settings, r)
 		if wait, ok := q.target.figure(r); ok && r.err == nil {
 			its.wait = wait
 			for _, wait := range r.compared {
@@ -839,47 +848,44 @@ func (s *scaler) try(ctx context.Context, q question, p pool, l lab, trials []tr
 		}
 	})
 	slices.SortStableFunc(trials, q.target.compare)
-	return trials
+	return trials, err
 }
 
 // search tries settings until none of those near the best ones is better; the best comes first.
-func (s *scaler) search(ctx context.Context, q question, p pool, l lab, peak int64) (trials []trial) {
+func (s *scaler) search(ctx context.Context, q question, p pool, l lab, peak int64) (trials []trial, err error) {
 	if q.sweep != nil {
 		return s.try(ctx, q, p, l, nil, points(q.changes, q.sweep))
 	}
 	near := nearby(peak)
-	trials = s.try(ctx, q, p, l, nil, append([]point{q.changes}, points(q.changes, near[:3])...))
-	for improved := true; improved && ctx.Err() == nil; {
+	trials, err = s.try(ctx, q, p, l, nil, append([]point{q.changes}, points(q.changes, near[:3])...))
+	for improved := true; improved && err == nil; {
 		best := trials[0]
 		var all []point
 		for _, list := range near {
 			all = append(all, points(best.point, [][]change{list})...)
 		}
-		trials = s.try(ctx, q, p, l, trials, all)
+		trials, err = s.try(ctx, q, p, l, trials, all)
 		improved = q.target.compare(trials[0], best) < 0
 	}
-	return trials
+	return trials, err
 }
 
 // recommend looks for the settings with the fewest worker-hours that meet the target over the first two thirds of the
-// window and, unseen by the search, over its last third. With no build to tell it recommends nothing.
-func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []build, whole lab, configured simulated, today variant) (*recommendation, error) {
+// window and, unseen by the search, over its last third. today is what came of the pool as it is configured, and base the
+// scenario that the search begins with. With no build to tell it recommends nothing.
+func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []build, whole lab, base scenario, configured simulated, today variant) (*recommendation, error) {
 	l := whole.load
 	middle := l.from.Add(l.to.Sub(l.from) * 2 / 3)
 	first, last := lab{newLoad(builds, l.from, middle, l.tooOld), whole.stderr}, lab{newLoad(builds, middle, l.to, l.tooOld), whole.stderr}
-	base, err := s.way(q, p, q.changes)
-	if err != nil {
-		return nil, err
-	}
 	builds = nil
 	// How many it would take that are always there tells how far to look, too.
-	enough, always, err := whole.fewest(ctx, base.scenario, configured, *q.target, math.Inf(1))
+	enough, always, err := whole.fewest(ctx, base, configured, *q.target, math.Inf(1))
 	if err != nil {
 		return nil, err
 	}
-	trials := s.search(ctx, q, p, first, max(1, enough, configured.sizePeak/q.perInstance))
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	trials, err := s.search(ctx, q, p, first, max(1, enough, configured.sizePeak/q.perInstance))
+	if err != nil {
+		return nil, err
 	}
 	if len(trials) == 0 {
 		return nil, &failure{code: exitInvalid, err: errors.New("none of the settings that --sweep names is possible"), hint: "sweep others"}
@@ -888,23 +894,33 @@ func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []bui
 		return nil, nil
 	}
 	its := &recommendation{Target: q.target.text, Tried: int64(len(trials)), Today: today, Settings: map[string]any{}}
+	its.Today.timeline = nil
 	chosen, nearest := trials[0], int64(math.MaxInt64)
-	for _, t := range trials {
-		if t.wait > q.target.most {
+	for i, t := range trials {
+		hopes := t.wait <= q.target.most
+		if !hopes && i > 0 {
 			break
 		}
 		var wait int64
 		var ok bool
-		last.run(ctx, []scenario{t.scenario}, 0, func(_ int, r simulated) { wait, ok = q.target.figure(r) })
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		var verified variant
+		err := last.run(ctx, []scenario{t.scenario}, 0, func(_ int, r simulated) {
+			wait, ok = q.target.figure(r)
+			verified = last.load.variant("then", t.settings, r)
+		})
+		if err != nil {
+			return nil, err
 		}
-		if its.Met = wait <= q.target.most; its.Met {
-			chosen, its.Unverified = t, !ok
+		its.Met = hopes && wait <= q.target.most
+		if its.Met || !hopes || wait < nearest {
+			chosen, nearest, its.Verified = t, wait, verified
+		}
+		if its.Met {
+			its.Unverified = !ok
 			break
 		}
-		if its.Failed++; wait < nearest {
-			chosen, nearest = t, wait
+		if hopes {
+			its.Failed++
 		}
 	}
 	if !its.Met && enough > 0 {
@@ -917,14 +933,10 @@ func (s *scaler) recommend(ctx context.Context, q question, p pool, builds []bui
 			}
 		}
 	}
-	over := func(l lab) (v variant) {
-		l.run(ctx, []scenario{chosen.scenario}, 0, func(_ int, r simulated) { v = l.load.variant("then", chosen.settings, r) })
-		return v
-	}
-	its.Then, its.Searched, its.Verified = over(whole), over(first), over(last)
-	its.Today.timeline = nil
+	its.Searched = chosen.searched
+	err = whole.run(ctx, []scenario{chosen.scenario}, 0, func(_ int, r simulated) { its.Then = l.variant("then", chosen.settings, r) })
 	its.Why = its.why(*q.target, chosen.scenario.sleep)
-	return its, ctx.Err()
+	return its, err
 }
 
 // nearby are the values that a recommendation tries, of a pool that has use for so many instances; the first three settings
@@ -982,6 +994,9 @@ type task struct {
 	untaken   bool  // no worker ever takes it: it has no project, or
 	timeless  bool  // it has no queued_time: it is queued from the beginning on
 }
+
+// isOverdue tells whether the task's build, running for so long, has lost its worker: a live one is ended by then.
+func (t task) isOverdue(running int64) bool { return running > t.timeout+overdueAfter }
 
 // scenario is a way to run a pool.
 type scenario struct {
@@ -1093,7 +1108,7 @@ type origin struct {
 func (r *reader) read(b build) {
 	isQueued, isRunning, ran := b.status == "QUEUED", b.status == "RUNNING" && b.ended == never, b.started != never
 	t := task{id: b.id, parent: -1, arrival: b.queued - r.begin, started: never, duration: never, timeout: (time.Duration(b.timeout) * time.Minute).Microseconds()}
-	isOverdue := func(now int64) bool { return isRunning && ran && now-b.started > t.timeout+overdueAfter }
+	isOverdue := func(now int64) bool { return isRunning && ran && t.isOverdue(now-b.started) }
 	switch {
 	case b.queued == never && isQueued:
 		t.arrival, t.timeless, t.untaken = 0, true, true
@@ -1644,7 +1659,7 @@ func (r *replay) plan() (size, queuedSize int64) {
 	p.overdue.count = int64(len(r.dead))
 	for _, end := range r.running.items {
 		task := r.workers[end.number].task
-		if r.now-r.fates[task].start > r.tasks[task].timeout+overdueAfter {
+		if r.tasks[task].isOverdue(r.now - r.fates[task].start) {
 			p.overdue.count++
 		}
 	}
