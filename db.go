@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"modernc.org/sqlite"
 )
 
@@ -128,7 +130,7 @@ var errNoDatabase = errors.New("no database is given")
 // database is an address, parsed.
 type database struct {
 	key      string // the address less user, password and options: what locks and state are kept under
-	postgres *pgx.ConnConfig
+	postgres *pgconn.Config
 	file     string // of a SQLite database, or with the ending .sql a script that makes one in memory
 }
 
@@ -188,7 +190,7 @@ func parseDatabase(address string) (database, error) {
 			return database{}, malformed
 		}
 	}
-	config, err := pgx.ParseConfig(address)
+	config, err := pgconn.ParseConfig(address)
 	if err != nil {
 		var file *os.PathError // of a certificate, key or service file: a path, and no secret
 		if errors.As(err, &file) {
@@ -207,7 +209,7 @@ func parseDatabase(address string) (database, error) {
 			if isURL {
 				separator = "&host="
 			}
-			if config, err = pgx.ParseConfig(address + separator + ip); err != nil {
+			if config, err = pgconn.ParseConfig(address + separator + ip); err != nil {
 				return database{}, malformed
 			}
 		}
@@ -232,8 +234,7 @@ func parseDatabase(address string) (database, error) {
 		return database{}, malformed
 	}
 	config.RuntimeParams["application_name"] = "vespene-autoscale"
-	// PgBouncer hands each transaction any of its connections, so that nothing may stay prepared on one.
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	config.DialFunc = dialOnce(config.DialFunc)
 
 	hosts := []string{net.JoinHostPort(config.Host, fmt.Sprint(config.Port))}
 	for _, other := range config.Fallbacks {
@@ -310,9 +311,13 @@ func (d database) readPools(ctx context.Context, names []string, all bool, now t
 			return nil, explain(d, fmt.Errorf("%w: no column worker_pools.%s", errNotVespene, column))
 		}
 	}
+	places := make(map[string]int, len(columns))
+	for i, column := range columns {
+		places[column] = i
+	}
 	pools := make(map[string]pool, len(answer.values))
 	for _, row := range answer.values {
-		p, err := newPool(columns, row)
+		p, err := newPool(places, row)
 		if err != nil {
 			return nil, explain(d, err)
 		}
@@ -360,7 +365,9 @@ func (d database) readBuilds(ctx context.Context, pool int64, from time.Time, ab
 	var err error
 	args := []any{pool, from.UnixMicro(), from.Add(-abort).UnixMicro(), int64(never)}
 	if d.postgres != nil {
-		_, err = d.queryPostgres(ctx, noLimit, func(answer pgx.Rows) error { return take(answer) }, buildsQuery, args)
+		_, err = d.queryPostgres(ctx, noLimit, func(answer *pgconn.ResultReader) error {
+			return take(pgx.RowsFromResultReader(pgtype.NewMap(), answer))
+		}, buildsQuery, args)
 	} else {
 		err = d.querySQLite(ctx, noLimit, func(answer *sql.Rows) error { return take(answer) }, buildsQuery, args)
 	}
@@ -417,45 +424,129 @@ func (d database) role() string {
 	return name
 }
 
-// connect connects to PostgreSQL within connectLimit.
-func (d database) connect(ctx context.Context) (*pgx.Conn, error) {
+// connect connects to PostgreSQL within connectLimit. It is the protocol's connection, without pgx's types: to set those up
+// would take longer than to connect.
+func (d database) connect(ctx context.Context) (*pgconn.PgConn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, d.postgres)
+	conn, err := pgconn.ConnectConfig(ctx, d.postgres)
 	return conn, causeOf(ctx, err)
+}
+
+// dialOnce makes dial keep a connection on which PostgreSQL has refused TLS, and give it for the attempt without, as libpq
+// does: pgconn would close it and have PostgreSQL start a second process.
+func dialOnce(dial pgconn.DialFunc) pgconn.DialFunc {
+	var mu sync.Mutex
+	refused := make(map[string]net.Conn)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		mu.Lock()
+		kept := refused[address]
+		delete(refused, address)
+		mu.Unlock()
+		if kept != nil {
+			return kept, nil
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &dialled{Conn: conn, keep: func() {
+			mu.Lock()
+			defer mu.Unlock()
+			refused[address] = conn
+		}}, nil
+	}
+}
+
+// dialled is a connection that keeps itself instead of closing, if all that was read of it is a refusal of TLS.
+type dialled struct {
+	net.Conn
+	keep func()
+	read []byte // the first two bytes
+}
+
+func (d *dialled) Read(buffer []byte) (n int, err error) {
+	n, err = d.Conn.Read(buffer)
+	if len(d.read) < 2 {
+		d.read = append(d.read, buffer[:min(n, 2)]...)
+	}
+	return n, err
+}
+
+func (d *dialled) Close() error {
+	if string(d.read) != "N" || d.SetDeadline(time.Time{}) != nil {
+		return d.Conn.Close()
+	}
+	d.keep()
+	return nil
 }
 
 // closeConn ends a connection, also when the context has ended: PostgreSQL is told then to end what it does for us, which
 // would else go on when we are gone. Nothing of ours depends on how.
-func closeConn(ctx context.Context, conn *pgx.Conn) {
+func closeConn(ctx context.Context, conn *pgconn.PgConn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
 	defer cancel()
 	conn.Close(ctx)
 	select {
-	case <-conn.PgConn().CleanupDone():
+	case <-conn.CleanupDone():
 	case <-ctx.Done():
 	}
+}
+
+// statement is one of several that are sent together; take, where it is set, takes its rows.
+type statement struct {
+	text string
+	args []any // numbers, strings, booleans, times or nil
+	take func(*pgconn.ResultReader) error
 }
 
 // noTransactionLimit lifts PostgreSQL 17's limit for whole transactions in the one that is open.
 const noTransactionLimit = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'"
 
-// begin returns a batch that begins a transaction of that kind, in which each statement has that limit, whatever the role's is.
-func begin(kind string, limit time.Duration) *pgx.Batch {
-	batch := &pgx.Batch{}
-	batch.Queue("BEGIN " + kind)
-	batch.Queue(fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds()))
+// begin returns statements that begin a transaction of that kind, in which each has that limit, whatever the role's is.
+func begin(kind string, limit time.Duration) []statement {
+	all := []statement{{text: "BEGIN " + kind}, {text: fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds())}}
 	if limit == noLimit {
-		batch.Queue(noTransactionLimit)
+		all = append(all, statement{text: noTransactionLimit})
 	}
-	return batch
+	return all
 }
 
-// send sends a batch, all of it in one round trip, and waits for its answer within the limit.
-func send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch, limit time.Duration) error {
+// send sends statements, all in one round trip, and waits for their answers within the limit. None stays prepared, since
+// PgBouncer hands each transaction any of its connections.
+func send(ctx context.Context, conn *pgconn.PgConn, limit time.Duration, all ...statement) error {
 	ctx, cancel := within(ctx, limit)
 	defer cancel()
-	return causeOf(ctx, conn.SendBatch(ctx, batch).Close())
+	batch := &pgconn.Batch{}
+	for _, one := range all {
+		values := make([][]byte, len(one.args))
+		for i, arg := range one.args {
+			values[i] = parameter(arg)
+		}
+		batch.ExecParams(one.text, values, nil, nil, []int16{pgtype.BinaryFormatCode})
+	}
+	answers := conn.ExecBatch(ctx, batch)
+	for i := 0; answers.NextResult(); i++ {
+		answer, take := answers.ResultReader(), all[i].take
+		if take == nil {
+			answer.Close() // its error is that of all
+		} else if err := take(answer); err != nil {
+			answers.Close()
+			return causeOf(ctx, err)
+		}
+	}
+	return causeOf(ctx, answers.Close())
+}
+
+// parameter is a statement's argument as PostgreSQL takes it: text, whose type it finds out; nil is NULL.
+func parameter(arg any) []byte {
+	switch v := arg.(type) {
+	case nil:
+		return nil
+	case time.Time:
+		return v.AppendFormat(nil, time.RFC3339Nano)
+	}
+	return fmt.Append(nil, arg)
 }
 
 // within is the context for the answer to a statement with that limit.
@@ -468,49 +559,100 @@ func within(ctx context.Context, limit time.Duration) (context.Context, context.
 
 // queryPostgres runs the query in a read-only transaction of its own, has its answer taken, and returns how much the
 // database's clock is ahead of ours.
-func (d database) queryPostgres(ctx context.Context, limit time.Duration, take func(pgx.Rows) error, query string, args []any) (clock time.Duration, err error) {
+func (d database) queryPostgres(ctx context.Context, limit time.Duration, take func(*pgconn.ResultReader) error, query string, args []any) (clock time.Duration, err error) {
 	conn, err := d.connect(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer closeConn(ctx, conn)
 
-	batch := begin("READ ONLY", limit)
-	batch.Queue("SELECT clock_timestamp()").QueryRow(func(row pgx.Row) error {
-		var now time.Time
-		err := row.Scan(&now)
-		clock = time.Until(now)
-		return err
-	})
-	batch.Queue(query, args...).Query(func(answer pgx.Rows) error {
-		if err := answer.Err(); err != nil {
+	all := append(begin("READ ONLY", limit),
+		statement{text: "SELECT clock_timestamp()", take: func(answer *pgconn.ResultReader) error {
+			var its rows
+			err := its.takePostgres(answer)
+			if err == nil {
+				clock = time.Until(its.values[0][0].(time.Time))
+			}
 			return err
-		}
-		return take(answer)
-	})
-	batch.Queue("COMMIT")
-	err = send(ctx, conn, batch, limit)
-	return clock, err
+		}},
+		statement{text: query, args: args, take: take},
+		statement{text: "COMMIT"})
+	return clock, send(ctx, conn, limit, all...)
 }
 
 // takePostgres takes an answer of PostgreSQL's.
-func (r *rows) takePostgres(answer pgx.Rows) error {
-	for _, field := range answer.FieldDescriptions() {
+func (r *rows) takePostgres(answer *pgconn.ResultReader) error {
+	fields := answer.FieldDescriptions()
+	for _, field := range fields {
 		r.columns = append(r.columns, field.Name)
 	}
-	for answer.Next() {
-		row, err := answer.Values()
-		if err != nil {
-			return err
-		}
-		for i := range row {
-			if row[i], err = plainValue("", row[i]); err != nil {
-				return fmt.Errorf("column %s: %w", r.columns[i], err)
+	var types *pgtype.Map // for those that Vespene has none of
+	last := make([]any, len(fields))
+	for answer.NextRow() {
+		row := make([]any, len(fields))
+		for i, raw := range answer.Values() {
+			value, isPlain := binaryValue(fields[i].DataTypeOID, raw, last[i])
+			if !isPlain {
+				if types == nil {
+					types = pgtype.NewMap()
+				}
+				var err error
+				if value, err = otherValue(types, fields[i].DataTypeOID, raw); err != nil {
+					return fmt.Errorf("column %s: %w", r.columns[i], err)
+				}
 			}
+			row[i] = value
 		}
-		r.values = append(r.values, row)
+		r.values, last = append(r.values, row), row
 	}
-	return answer.Err()
+	_, err := answer.Close()
+	return err
+}
+
+// binaryValue is a value that PostgreSQL sent in its binary format as nil, bool, int64, float64, string or a time in UTC;
+// isPlain is false for types that Vespene's tables have not. last is that of the row before, which most settings repeat and
+// which is then returned, since it need not be made again.
+func binaryValue(oid uint32, raw []byte, last any) (value any, isPlain bool) {
+	switch {
+	case raw == nil:
+		return nil, true
+	case oid == pgtype.TextOID || oid == pgtype.VarcharOID:
+		if text, isText := last.(string); isText && text == string(raw) {
+			return last, true
+		}
+		return string(raw), true
+	case oid == pgtype.Int4OID && len(raw) == 4:
+		return again(last, int64(int32(binary.BigEndian.Uint32(raw)))), true
+	case oid == pgtype.Int8OID && len(raw) == 8:
+		return again(last, int64(binary.BigEndian.Uint64(raw))), true
+	case oid == pgtype.BoolOID && len(raw) == 1:
+		return raw[0] != 0, true
+	case oid == pgtype.Float8OID && len(raw) == 8:
+		return again(last, math.Float64frombits(binary.BigEndian.Uint64(raw))), true
+	case oid == pgtype.TimestamptzOID && len(raw) == 8:
+		const year2000 = 946_684_800_000_000 // in microseconds since 1970
+		since := int64(binary.BigEndian.Uint64(raw))
+		isFinite := since != math.MinInt64 && since != math.MaxInt64
+		return time.UnixMicro(year2000 + since).UTC(), isFinite
+	}
+	return nil, false
+}
+
+// again is last where it equals the value, and else the value.
+func again[T comparable](last any, value T) any {
+	if v, is := last.(T); is && v == value {
+		return last
+	}
+	return value
+}
+
+// otherValue is a value of another type as pgx has it, or of a type that it does not know, such as an enumeration, a string.
+func otherValue(types *pgtype.Map, oid uint32, raw []byte) (any, error) {
+	known, ok := types.TypeForOID(oid)
+	if !ok {
+		return string(raw), nil
+	}
+	return known.Codec.DecodeValue(types, oid, pgtype.BinaryFormatCode, raw)
 }
 
 // querySQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory, and has its answer taken.
@@ -608,21 +750,18 @@ func isWAL(path string) bool {
 	return err == nil && header[version] == 2
 }
 
-// newPool makes a pool of one row of poolsQuery.
-func newPool(columns []string, row []any) (pool, error) {
-	p := pool{columns: make(map[string]any, len(columns))}
-	for i, column := range columns {
-		p.columns[column] = row[i]
-	}
+// newPool makes a pool of one row of poolsQuery, in which the columns have those places.
+func newPool(places map[string]int, row []any) (pool, error) {
+	own, counts := row[:len(row)-countColumns], row[len(row)-countColumns:]
+	p := pool{columns: columns{places, own}}
 	var isNumber, isName, isSwitch bool
-	p.id, isNumber = p.columns["id"].(int64)
-	p.name, isName = p.columns["name"].(string)
-	p.enabled, isSwitch = p.columns["autoscaling_enabled"].(bool)
+	p.id, isNumber = p.columns.get("id").(int64)
+	p.name, isName = p.columns.get("name").(string)
+	p.enabled, isSwitch = p.columns.get("autoscaling_enabled").(bool)
 	if !isNumber || !isName || !isSwitch {
 		return pool{}, fmt.Errorf("%w: worker_pools has a row with id %v, name %v and autoscaling_enabled %v",
-			errNotVespene, p.columns["id"], p.columns["name"], p.columns["autoscaling_enabled"])
+			errNotVespene, p.columns.get("id"), p.columns.get("name"), p.columns.get("autoscaling_enabled"))
 	}
-	counts := row[len(columns):]
 	p.queuedBuilds, p.queuedProjects, p.running = counts[0].(int64), counts[1].(int64), counts[2].(int64)
 	for i, m := range []*misleading{&p.overdue, &p.expired, &p.projectless} {
 		m.count = counts[3+2*i].(int64)
@@ -639,8 +778,6 @@ func newPool(columns []string, row []any) (pool, error) {
 // has, pass as they are and cannot be printed by a template.
 func plainValue(declared string, value any) (any, error) {
 	switch v := value.(type) {
-	case int32:
-		return int64(v), nil
 	case int64:
 		if strings.HasPrefix(declared, "BOOL") {
 			if v != 0 && v != 1 {
@@ -763,12 +900,12 @@ const (
 // so that PostgreSQL frees it when this process ends or its network is gone.
 type sharedLock struct {
 	database database
-	conn     *pgx.Conn
+	conn     *pgconn.PgConn
 	mu       sync.Mutex    // of conn
 	stop     chan struct{} // closed to end the pinging
 	ended    chan struct{} // closed when the pinging has ended: by stop, or because
 	lost     error         // the lock was lost; to be read when ended is closed
-	status   *int32        // autoscaling_status, when lastAutoscaled read it
+	status   any           // autoscaling_status, when lastAutoscaled read it: an int64, or nil for NULL
 }
 
 // lockShared takes the lock of the pool with that id: an error that is errBusy where another host holds it.
@@ -777,19 +914,17 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 	if err != nil {
 		return nil, explainAs("lock", d, err)
 	}
-	locked := false
 	// READ COMMITTED holds no snapshot, which would keep vacuum from its work for as long as the command runs. The TCP
 	// settings are those of the server's side, which has to notice that we are gone.
-	batch := begin("ISOLATION LEVEL READ COMMITTED READ ONLY", statementLimit)
+	all := begin("ISOLATION LEVEL READ COMMITTED READ ONLY", statementLimit)
 	for setting, value := range map[string]int{"idle_in_transaction_session_timeout": 0, "tcp_keepalives_idle": 5,
 		"tcp_keepalives_interval": 3, "tcp_keepalives_count": 3, "tcp_user_timeout": 14_000} {
-		batch.Queue(fmt.Sprintf("SET LOCAL %s = %d", setting, value))
+		all = append(all, statement{text: fmt.Sprintf("SET LOCAL %s = %d", setting, value)})
 	}
-	batch.Queue(noTransactionLimit)
-	batch.Queue("SELECT pg_try_advisory_xact_lock($1, $2)", int32(sharedClass), int32(id)).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&locked)
-	})
-	if err = send(ctx, conn, batch, statementLimit); err == nil && locked {
+	var locked rows
+	all = append(all, statement{text: noTransactionLimit},
+		statement{text: "SELECT pg_try_advisory_xact_lock($1, $2)", args: []any{sharedClass, id}, take: locked.takePostgres})
+	if err = send(ctx, conn, statementLimit, all...); err == nil && locked.values[0][0] == true {
 		l := &sharedLock{database: d, conn: conn, stop: make(chan struct{}), ended: make(chan struct{})}
 		go l.ping(context.WithoutCancel(ctx))
 		return l, nil
@@ -805,20 +940,21 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 // lastAutoscaled returns when the pool was last evaluated, zero if never, and what time it is, both by PostgreSQL's clock.
 // It is a statement of its own, since one with the lock's would see the state before the lock.
 func (l *sharedLock) lastAutoscaled(ctx context.Context, id int64) (last, now time.Time, err error) {
-	var known *time.Time
-	batch := &pgx.Batch{}
-	batch.Queue("SELECT last_autoscaled, autoscaling_status, clock_timestamp() FROM worker_pools WHERE id = $1", id).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&known, &l.status, &now)
-	})
+	var answer rows
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := send(ctx, l.conn, batch, statementLimit); err != nil {
+	err = send(ctx, l.conn, statementLimit, statement{args: []any{id}, take: answer.takePostgres,
+		text: "SELECT last_autoscaled, autoscaling_status, clock_timestamp() FROM worker_pools WHERE id = $1"})
+	if err == nil && len(answer.values) == 0 {
+		err = errors.New("the pool is not there any more")
+	}
+	if err != nil {
 		return last, now, explain(l.database, err)
 	}
-	if known != nil {
-		last = known.UTC()
-	}
-	return last, now.UTC(), nil
+	row := answer.values[0]
+	last, _ = row[0].(time.Time)
+	l.status = row[1]
+	return last, row[2].(time.Time), nil
 }
 
 // ping keeps the connection from looking dead, and notices when it is.
@@ -840,7 +976,7 @@ func (l *sharedLock) exec(ctx context.Context, statement string) error {
 	defer l.mu.Unlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, pingLimit, errNoAnswer)
 	defer cancel()
-	if _, err := l.conn.Exec(ctx, statement); err != nil {
+	if _, err := l.conn.Exec(ctx, statement).ReadAll(); err != nil {
 		return explainAs("lock", l.database, causeOf(ctx, err))
 	}
 	return nil
@@ -867,7 +1003,7 @@ func (d database) claimShared(ctx context.Context, id int64, last time.Time) (no
 }
 
 // unclaimShared takes a claim back, with which nothing was run: the pool was last evaluated at last, with that status.
-func (d database) unclaimShared(ctx context.Context, id int64, claimed, last time.Time, status *int32) error {
+func (d database) unclaimShared(ctx context.Context, id int64, claimed, last time.Time, status any) error {
 	_, err := d.update(ctx, "UPDATE worker_pools SET last_autoscaled = $3::timestamptz, autoscaling_status = $4::integer "+
 		"WHERE id = $1 AND last_autoscaled = $2 RETURNING clock_timestamp()", id, claimed, orNull(last), status)
 	return err
@@ -881,29 +1017,28 @@ func (d database) completeShared(ctx context.Context, id int64, claimed time.Tim
 		WHERE id = $1 AND last_autoscaled = $4 RETURNING last_autoscaled`, id, exitCode, scaled, claimed)
 }
 
-func orNull(t time.Time) *time.Time {
+func orNull(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}
-	return &t
+	return t
 }
 
 // update runs a statement that changes one row and returns a time, in a transaction and on a connection of its own.
-func (d database) update(ctx context.Context, statement string, args ...any) (at time.Time, err error) {
+func (d database) update(ctx context.Context, change string, args ...any) (at time.Time, err error) {
 	conn, err := d.connect(ctx)
 	if err != nil {
 		return at, explainAs("write", d, err)
 	}
 	defer closeConn(ctx, conn)
-	batch := begin("READ WRITE", statementLimit)
-	batch.Queue(statement, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
-	batch.Queue("COMMIT")
-	switch err := send(ctx, conn, batch, statementLimit); {
-	case errors.Is(err, pgx.ErrNoRows):
+	var answer rows
+	all := append(begin("READ WRITE", statementLimit), statement{text: change, args: args, take: answer.takePostgres}, statement{text: "COMMIT"})
+	switch err := send(ctx, conn, statementLimit, all...); {
+	case err == nil && len(answer.values) == 0:
 		return at, &failure{code: exitBusy, err: fmt.Errorf("another host has begun an evaluation of this pool (%w)", errBusy),
 			hint: "the next run sees what has become of it"}
 	case err != nil:
 		return at, explainAs("write", d, err)
 	}
-	return at.UTC(), nil
+	return answer.values[0][0].(time.Time), nil
 }

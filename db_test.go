@@ -68,7 +68,7 @@ func TestOneStatementForBoth(t *testing.T) {
 	}
 	linux := fromPostgres["linux"]
 	if linux.queuedBuilds != 6 || linux.queuedProjects != 3 || linux.running != 2 || linux.overdue.count+linux.expired.count+
-		linux.projectless.count != 0 || linux.columns["build_latest"] != true || linux.columns["multiplier"] != 1.0 {
+		linux.projectless.count != 0 || linux.columns.get("build_latest") != true || linux.columns.get("multiplier") != 1.0 {
 		t.Errorf("linux is %+v", linux)
 	}
 	if pools := read(t, address, "legacy", "nope", "linux"); len(pools) != 2 || pools["legacy"].enabled || !pools["linux"].enabled {
@@ -95,9 +95,9 @@ func TestRealDatabase(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
-	if at, ok := pools["AmazonLinux"].columns["last_autoscaled"].(time.Time); !ok ||
+	if at, ok := pools["AmazonLinux"].columns.get("last_autoscaled").(time.Time); !ok ||
 		!at.Equal(time.Date(2026, 11, 21, 23, 58, 0, 0, time.UTC)) || at.Location() != time.UTC {
-		t.Errorf("last_autoscaled is %v", pools["AmazonLinux"].columns["last_autoscaled"])
+		t.Errorf("last_autoscaled is %v", pools["AmazonLinux"].columns.get("last_autoscaled"))
 	}
 	if n := pools["AmazonLinux"].projectless.count; n != 2 {
 		t.Errorf("%d builds without a project, want 2", n)

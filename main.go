@@ -1,3 +1,6 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Package main is vespene-autoscale, which sizes the worker pools of a Vespene CI server once and exits: it reads the
 // pools and their builds from Vespene's database (db.go), looks up in a local file when each was last evaluated
 // (state.go), computes how many workers it should have (plan.go), makes and runs its command (render.go, exec.go), and
@@ -14,6 +17,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -78,8 +82,7 @@ type signalled struct{ syscall.Signal }
 func (s signalled) Error() string { return "ended by " + unix.SignalName(s.Signal) }
 
 func main() {
-	ctx := signalContext()
-	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }
 
 // signalContext returns a context that the first SIGINT, SIGTERM or SIGHUP ends; further ones change nothing, since
@@ -97,7 +100,9 @@ func signalContext() context.Context {
 }
 
 // run is the program: it returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdout, stderr io.Writer) int {
+	watched := make(chan context.Context, 1)
+	go func() { watched <- signalContext() }() // while the command line is parsed
 	log, out := newLogStream(stderr, os.Getenv("JOURNAL_STREAM")), newResults(stdout, os.Getenv)
 	code := exitOK
 	app := newApp(out, func(do job) cli.ActionFunc {
@@ -111,14 +116,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 				fmt.Fprintln(out, "vespene-autoscale version", version())
 				return nil
 			}
-			defer s.close()
+			ctx := <-watched
 			if code, err = do(ctx, s, c, out); ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			return err
 		}
 	})
-	err := app.RunContext(ctx, args)
+	err := app.Run(args)
 	if err == nil && out.err != nil {
 		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err),
 			hint: "see where standard output goes, and make room there"}
@@ -334,7 +339,7 @@ func withoutAddress(text string) string {
 // scaler is one run over the pools.
 type scaler struct {
 	database database
-	state    *state // nil in a dry run that finds no state file
+	state    *state // nil in a dry run that finds no state file; left open, since closing would sync what need not be
 	plugins  plugins
 	force    bool
 	dryRun   bool
@@ -347,6 +352,9 @@ type scaler struct {
 
 	names     []string    // of the pools to serve; none: all that are enabled
 	evaluated atomic.Bool // something was
+
+	pasts     map[int64]past // of pools, by their ids
+	pastsRead time.Time      // when they were
 
 	mu     sync.Mutex // of what follows
 	counts map[string]pool
@@ -431,14 +439,41 @@ func (s *scaler) scale(ctx context.Context, c *cli.Context, out *results) (code 
 	if err != nil {
 		return 0, err
 	}
+	debug.SetGCPercent(400) // of 4 MiB: nothing is collected in most runs, which end before it pays
+	// While PostgreSQL is connected to and answers, the state opens. Without it there is nothing to wait for.
+	reading, end := context.WithCancel(ctx)
+	defer end()
+	opened := make(chan error, 1)
+	go func() {
+		err := s.openState(context.WithoutCancel(ctx), path)
+		if err != nil {
+			end()
+		}
+		opened <- err
+	}()
+	_, err = s.fresh(reading)
+	if unopened := <-opened; unopened != nil {
+		s.counts = nil // which say nothing without the state
+		return 0, unopened
+	}
+	if err != nil {
+		return 0, err
+	}
+	return s.pools(ctx, out)
+}
+
+// openState opens the state, and reads what it knows of all pools where all are to be served.
+func (s *scaler) openState(ctx context.Context, path string) (err error) {
 	open := openState
 	if s.dryRun {
 		open = readState
 	}
-	if s.state, err = open(context.WithoutCancel(ctx), path); err != nil {
-		return 0, err
+	if s.state, err = open(ctx, path); err != nil || s.state == nil || len(s.names) > 0 {
+		return err
 	}
-	return s.pools(ctx, out)
+	s.pastsRead = clock()
+	s.pasts, err = s.state.pasts(ctx, s.database.key)
+	return err
 }
 
 // readState opens the state for a command, which writes nothing.
@@ -448,13 +483,6 @@ func (s *scaler) readState(ctx context.Context, c *cli.Context) error {
 		s.state, err = readState(ctx, path)
 	}
 	return err
-}
-
-// close closes what is open; all is committed.
-func (s *scaler) close() {
-	if s.state != nil {
-		s.state.close()
-	}
 }
 
 // status shows how the pools stand.
@@ -543,29 +571,31 @@ func (s *scaler) pools(ctx context.Context, out *results) (code int, err error) 
 	if len(s.names) == 0 {
 		out.note("no worker pool has autoscaling enabled: enable it in Vespene, in the settings of a worker pool")
 	}
-	type turn struct {
-		record record
-		err    error
-	}
-	turns, slots := make([]chan turn, len(s.names)), make(chan struct{}, s.jobs)
-	for i := range turns {
-		turns[i] = make(chan turn, 1)
-	}
-	go func() {
-		for i, name := range s.names {
-			slots <- struct{}{}
-			go func() {
-				r, err := s.turn(ctx, name)
-				turns[i] <- turn{r, err}
-				<-slots
-			}()
+	var mu sync.Mutex // of what follows
+	begun, written := 0, 0
+	ended := make([]*record, len(s.names))
+	serve := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for begun < len(s.names) {
+			i := begun
+			begun++
+			mu.Unlock()
+			r, err := s.turn(ctx, s.names[i])
+			mu.Lock()
+			code = worse(code, exitCode(err))
+			for ended[i] = &r; written < begun && ended[written] != nil; written++ {
+				out.write(*ended[written])
+				ended[written] = nil
+			}
 		}
-	}()
-	for i := range turns {
-		t := <-turns[i]
-		code = worse(code, exitCode(t.err))
-		out.write(t.record)
 	}
+	var others sync.WaitGroup
+	for range min(s.jobs, len(s.names)) - 1 {
+		others.Go(serve)
+	}
+	serve()
+	others.Wait()
 	if s.evaluated.Load() {
 		if err := s.state.prune(context.WithoutCancel(ctx), clock()); err != nil {
 			s.log.Error(err.Error())
@@ -653,12 +683,13 @@ func (s *scaler) settings(p pool) (settings, error) {
 // share the pool, PostgreSQL's.
 func (s *scaler) past(ctx context.Context, p pool) (known past, now time.Time, err error) {
 	now = clock()
-	if s.state != nil {
+	known, isKnown := s.pasts[p.id]
+	if isKnown = isKnown && now.Sub(s.pastsRead) <= freshFor; !isKnown && s.state != nil {
 		known, err = s.state.past(ctx, poolKey{s.database.key, p.id})
 	}
 	if s.shared {
 		now = now.Add(p.clock)
-		last, _ := p.columns["last_autoscaled"].(time.Time)
+		last, _ := p.columns.get("last_autoscaled").(time.Time)
 		known = past{last: last, newest: known.newest}
 	}
 	return known, now, err
@@ -715,6 +746,7 @@ func (s *scaler) standing(ctx context.Context, name string, pools map[string]poo
 
 // writeMetrics writes the metrics of a run that ends with that code, and of its pools.
 func (s *scaler) writeMetrics(ctx context.Context, file string, code int) error {
+	s.pasts = nil // from before this run
 	var all []standing
 	for _, name := range s.names {
 		if p, exists := s.counts[name]; exists && p.enabled {
@@ -756,7 +788,7 @@ func (s *scaler) serve(ctx context.Context, p pool) (record, error) {
 		r.setNotDue(known.last)
 		return r, nil
 	}
-	lock, err := s.state.lock(key, known, clock())
+	lock, err := s.state.lock(context.WithoutCancel(ctx), key, clock())
 	if isDue, _ := due(known.last, r.plan.reevaluate, r.now); errors.Is(err, errRunning) && !isDue && !s.force {
 		r.setDue(false, nextDue(known.last, r.plan.reevaluate)) // that run was forced: nothing that is due is blocked
 		r.setNotDue(known.last)

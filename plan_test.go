@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"math/big"
 	"reflect"
@@ -14,17 +15,18 @@ import (
 
 // testPool is a pool with Vespene's default settings, enabled, and the given columns in their place.
 func testPool(columns map[string]any) pool {
-	p := pool{id: 1, name: "web", enabled: true, columns: map[string]any{
+	all := map[string]any{
 		"id": int64(1), "name": "web", "variables": "{}", "autoscaling_enabled": true, "build_latest": false,
 		"excess": int64(0), "executor": nil, "executor_command": "true", "maximum": int64(10), "minimum": int64(0),
 		"multiplier": 1.0, "planner": nil, "queued_weight": 1.0, "reevaluate_minutes": int64(10), "running_weight": 1.0,
 		"last_autoscaled": nil,
-	}}
-	for name, value := range columns {
-		p.columns[name] = value
 	}
-	return p
+	maps.Copy(all, columns)
+	return pool{id: 1, name: "web", enabled: true, columns: columnsOf(all)}
 }
+
+// set changes the value of a column.
+func (c columns) set(name string, value any) { c.values[c.places[name]] = value }
 
 // planOf sizes the pool, whose settings must be valid.
 func planOf(t testing.TB, p pool) plan {
@@ -281,7 +283,7 @@ func FuzzVariables(f *testing.F) {
 // steadyPool is a pool whose variables have that object "autoscaling".
 func steadyPool(object string, columns map[string]any) pool {
 	p := testPool(columns)
-	p.columns["variables"] = `{"autoscaling": ` + object + `}`
+	p.columns.set("variables", `{"autoscaling": `+object+`}`)
 	return p
 }
 
@@ -428,11 +430,11 @@ func TestStaleBuilds(t *testing.T) {
 	if got := planOf(t, p); got.queued != 5 || got.running != 3 || got.size != 8 || got.queuedSize != 5 || !slices.Equal(got.steps, []step{{"stale_builds", 10, 8}}) {
 		t.Errorf("queued %d, running %d, size %d, steps %v", got.queued, got.running, got.size, got.steps)
 	}
-	p.columns["build_latest"] = true
+	p.columns.set("build_latest", true)
 	if got := planOf(t, p); got.queued != 2 || got.size != 5 || got.builds != 5 {
 		t.Errorf("build_latest: queued %d of %d, size %d", got.queued, got.builds, got.size)
 	}
-	p.columns["variables"] = "{}"
+	p.columns.set("variables", "{}")
 	if got := planOf(t, p); got.queued != 5 || got.running != 4 || got.steps != nil {
 		t.Errorf("by default: queued %d, running %d, %v", got.queued, got.running, got.steps)
 	}

@@ -86,8 +86,9 @@ type quotedWord struct{ offset, output int }
 // render makes the command line of a pool's template. The error is a sentence about executor_command.
 func render(p pool, planned plan, previousSize *int64) (line string, err error) {
 	r := &rendering{source: strings.ReplaceAll(planned.command, "\r\n", "\n"), set: pongo2.NewSet("", noFiles)}
+	columns := p.columns.all()
 	r.names = pongo2.Context{
-		"worker_pool": p.columns, "worker": p.columns, "variables": planned.variables,
+		"worker_pool": columns, "worker": columns, "variables": planned.variables,
 		"size": planned.size, "queued_size": planned.queuedSize,
 		"queued": planned.queued, "running": planned.running, "previous_size": nil,
 		renderKey: r,
@@ -849,7 +850,7 @@ func (c *checker) expression(tokens []*pongo2.Token) error {
 			if err != nil {
 				return err
 			}
-			beside := []string{operator, binary(tokens[i+length])}
+			beside := []string{operator, binaryOperator(tokens[i+length])}
 			if i < inBrackets {
 				beside = append(beside, brackets)
 			}
@@ -867,12 +868,12 @@ func (c *checker) expression(tokens []*pongo2.Token) error {
 			return at(t, "a filter follows a name, not a bracket: write {%% with n=… %%}{{ n|filter }}{%% endwith %%}")
 		case isSymbol(t, "("):
 			end := closing(tokens, i)
-			if reckons(operator) || reckons(binary(tokens[min(end+1, last)])) {
+			if reckons(operator) || reckons(binaryOperator(tokens[min(end+1, last)])) {
 				inBrackets = max(inBrackets, end)
 			}
 			operator = ""
 		case hasLeft:
-			operator = binary(t)
+			operator = binaryOperator(t)
 		}
 		hasLeft = isSymbol(t, ")")
 		i++
@@ -938,8 +939,8 @@ func formatted(operand []*pongo2.Token) string {
 	return ""
 }
 
-// binary returns the operator that a token behind an operand is, "" if none.
-func binary(t *pongo2.Token) string {
+// binaryOperator returns the operator that a token behind an operand is, "" if none.
+func binaryOperator(t *pongo2.Token) string {
 	if isSymbol(t, "+", "-", "*", "/", "%", "^", "==", "!=", "<>", "<", ">", "<=", ">=") {
 		return t.Val
 	}

@@ -114,7 +114,7 @@ func (r *record) setSize() {
 // names that results and templates have for it.
 func (r *record) question(p pool) ([]byte, error) {
 	known := map[string]any{
-		"pool": r.Pool, "worker_pool": p.columns, "variables": r.plan.variables, "queued": r.Queued, "running": r.Running,
+		"pool": r.Pool, "worker_pool": p.columns.all(), "variables": r.plan.variables, "queued": r.Queued, "running": r.Running,
 		"previous_size": r.PreviousSize, "minimum": r.Minimum, "maximum": r.Maximum, "planner": r.Planner, "executor": r.Executor,
 	}
 	if r.Size != nil {
@@ -365,7 +365,7 @@ func (s *standing) setPool(p pool) {
 	s.Enabled, s.Queued, s.Running = &p.enabled, &p.queuedBuilds, &p.running
 	s.Settings, s.Warnings = map[string]any{}, append([]string{}, misled(p)...)
 	for _, d := range defaults {
-		value := p.columns[d.setting]
+		value := p.columns.get(d.setting)
 		if unnamed := value == nil || value == ""; unnamed && (d.setting == "planner" || d.setting == "executor") {
 			continue
 		}
@@ -396,7 +396,7 @@ func (s *standing) setSummary(its summary) {
 // setShared fills in what hosts that share the pool have in Vespene's database. The rest of the newest evaluation is known
 // only where it was this host's.
 func (s *standing) setShared(p pool) {
-	last, _ := p.columns["last_autoscaled"].(time.Time)
+	last, _ := p.columns.get("last_autoscaled").(time.Time)
 	ours := false
 	if s.LastEvaluation != nil { // last_autoscaled is when it began or, where it failed, when it ended
 		sinceStart := last.Sub(s.LastEvaluation.Add(p.clock))
@@ -406,7 +406,7 @@ func (s *standing) setShared(p pool) {
 		s.LastSize, s.LastQueuedSize, s.LastDurationMS, s.took, s.LastError, s.Failures = nil, nil, nil, nil, nil, nil
 	}
 	s.LastEvaluation, s.LastOutcome, s.LastExitCode = moment(last), nil, nil
-	if code, ended := p.columns["autoscaling_status"].(int64); ended {
+	if code, ended := p.columns.get("autoscaling_status").(int64); ended {
 		s.LastExitCode, s.LastOutcome = ptr(int(code)), ptr(failed)
 		if code == 0 {
 			s.LastOutcome, s.LastSuccess, s.Failures = ptr(scaled), s.LastEvaluation, ptr(int64(0))

@@ -298,7 +298,7 @@ func (t target) figure(r simulated) (wait int64, ok bool) {
 
 // changed returns a pool with changed settings.
 func (p pool) changed(changes point) (pool, error) {
-	p.columns = maps.Clone(p.columns)
+	all := p.columns.all()
 	for _, c := range changes {
 		its, _ := settableNamed(c.setting)
 		var value any = c.value
@@ -317,10 +317,10 @@ func (p pool) changed(changes point) (pool, error) {
 			return p, fmt.Errorf("%s is %q, which is not %s", c.setting, c.value, map[any]string{int64(0): "a whole number", 1.0: "a number", true: "true or false"}[its.kind])
 		}
 		if !its.steady {
-			p.columns[c.setting] = value
+			all[c.setting] = value
 			continue
 		}
-		variables, err := parseVariables(p.columns["variables"])
+		variables, err := parseVariables(all["variables"])
 		if err != nil {
 			return p, err
 		}
@@ -344,8 +344,9 @@ func (p pool) changed(changes point) (pool, error) {
 		if err != nil {
 			return p, err
 		}
-		p.columns["variables"] = string(text)
+		all["variables"] = string(text)
 	}
+	p.columns = columnsOf(all)
 	return p, nil
 }
 
@@ -380,7 +381,7 @@ func (s *scaler) way(q question, p pool, changes point) (way, error) {
 		if value, has := steady[setting.name]; has {
 			known[setting.name] = value
 		} else if !setting.steady && (setting.kind != "" || changes.has(setting.name)) {
-			known[setting.name] = p.columns[setting.name]
+			known[setting.name] = p.columns.get(setting.name)
 		}
 	}
 	return way{scenario: its, settings: known}, nil

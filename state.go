@@ -192,7 +192,9 @@ func openState(ctx context.Context, path string) (*state, error) {
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return nil, stateFailure(path, err)
 	}
-	s, empty, err := openSQLite(ctx, path, path, "mode=rw&_txlock=immediate", info)
+	// The log of changes stays when a run ends: a later run finds it, syncs less, and copies it into the file when it has
+	// grown to a megabyte.
+	s, empty, err := openSQLite(ctx, path, path, "mode=rw&_txlock=immediate&_pragma=wal_autocheckpoint(256)", info)
 	if empty {
 		if err := s.create(ctx); err != nil {
 			s.close()
@@ -415,6 +417,34 @@ func (s *state) past(ctx context.Context, key poolKey) (past, error) {
 	return known, stateFailure(s.path, rows.Err())
 }
 
+// pasts returns what past returns of all pools of a database whose last evaluation scaled, by their ids: all that most
+// runs need, in one statement, which takes a step in an index for each pool, however many evaluations it has.
+func (s *state) pasts(ctx context.Context, database string) (map[int64]past, error) {
+	rows, err := s.db.QueryContext(ctx, `
+		WITH RECURSIVE newest(id, pool_id) AS (
+			SELECT * FROM (SELECT id, pool_id FROM evaluations WHERE database = $1 ORDER BY pool_id DESC, id DESC LIMIT 1)
+			UNION ALL
+			SELECT e.id, e.pool_id FROM newest CROSS JOIN evaluations e WHERE e.id =
+				(SELECT id FROM evaluations WHERE database = $1 AND pool_id < newest.pool_id ORDER BY pool_id DESC, id DESC LIMIT 1))
+		SELECT e.pool_id, e.id, e.started, e.deadline, e.size FROM newest CROSS JOIN evaluations e
+		WHERE e.id = newest.id AND e.outcome = 'scaled'
+		AND e.pool_id NOT IN (SELECT pool_id FROM evaluations WHERE database = $1 AND ended IS NULL)`, database)
+	if err != nil {
+		return nil, stateFailure(s.path, err)
+	}
+	defer rows.Close()
+	all := make(map[int64]past)
+	for rows.Next() {
+		var pool, id, started, deadline, size int64
+		if err := rows.Scan(&pool, &id, &started, &deadline, &size); err != nil {
+			return nil, stateFailure(s.path, err)
+		}
+		newest := row{id, time.UnixMilli(started), time.UnixMilli(deadline), true}
+		all[pool] = past{last: newest.started, previousSize: &size, newest: newest}
+	}
+	return all, stateFailure(s.path, rows.Err())
+}
+
 // evaluation is one row, as it is shown.
 type evaluation struct {
 	database, pool                    string
@@ -504,7 +534,7 @@ func (s *state) claim(ctx context.Context, key poolKey, c claim) (id int64, err 
 	if err := s.inPlace(); err != nil {
 		return 0, err
 	}
-	result, err := s.db.ExecContext(ctx, `INSERT INTO evaluations
+	result, err := s.db.ExecContext(ctx, `PRAGMA synchronous = FULL; INSERT INTO evaluations
 		(database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, planned)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		key.database, key.id, c.pool, c.started.UnixMilli(), c.deadline.UnixMilli(), c.forced,
@@ -527,12 +557,13 @@ func (s *state) inPlace() error {
 
 var errReplaced = errors.New("it was removed or replaced since it was opened")
 
-// complete records how the evaluation with that id ended.
+// complete records how the evaluation with that id ended. It is not synced: where a power cut undoes it, the next run finds
+// a killed one.
 func (s *state) complete(ctx context.Context, id int64, o outcome) error {
 	if err := s.inPlace(); err != nil {
 		return err
 	}
-	result, err := s.db.ExecContext(ctx, `UPDATE evaluations
+	result, err := s.db.ExecContext(ctx, `PRAGMA synchronous = NORMAL; UPDATE evaluations
 		SET ended = ?, outcome = ?, exit_code = ?, error = nullif(?, ''), output = ? WHERE id = ? AND ended IS NULL`,
 		o.ended.UnixMilli(), o.outcome, o.exitCode, o.err, o.output, id)
 	if err != nil {
@@ -547,7 +578,7 @@ func (s *state) complete(ctx context.Context, id int64, o outcome) error {
 // prune removes evaluations that are older than keepFor, but never the last of a pool nor its last that scaled, which
 // the next run needs.
 func (s *state) prune(ctx context.Context, now time.Time) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM evaluations WHERE id IN (
+	_, err := s.db.ExecContext(ctx, `PRAGMA synchronous = NORMAL; DELETE FROM evaluations WHERE id IN (
 		SELECT old.id FROM evaluations old
 		WHERE old.started < ? AND old.ended IS NOT NULL AND EXISTS (
 			SELECT 1 FROM evaluations later WHERE later.database = old.database AND later.pool_id = old.pool_id
@@ -565,7 +596,7 @@ var (
 
 // lock takes the pool's lock, which the kernel frees when the last process that has the file open ends or one of them
 // unlocks it. It does not wait: an error that is errBusy where another holds it. The file is for the command to inherit.
-func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
+func (s *state) lock(ctx context.Context, key poolKey, now time.Time) (*os.File, error) {
 	path := s.lockPath(key)
 	for {
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -588,7 +619,7 @@ func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
 		file.Close()
 		switch {
 		case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EACCES):
-			return nil, s.blocked(key, known, now, held)
+			return nil, s.blocked(ctx, key, now, held)
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return nil, stateFailure(path, err)
 		}
@@ -597,7 +628,11 @@ func (s *state) lock(key poolKey, known past, now time.Time) (*os.File, error) {
 }
 
 // blocked is the error of a pool whose lock another holds; held is errBusy or errRunning.
-func (s *state) blocked(key poolKey, known past, now time.Time, held error) error {
+func (s *state) blocked(ctx context.Context, key poolKey, now time.Time, held error) error {
+	known, err := s.past(ctx, key) // which may have begun since the caller looked
+	if err != nil {
+		return err
+	}
 	holders := strings.Join(s.holders(key), ", ")
 	if holders == "" {
 		holders = "a process that this user may not see, or that has just ended"

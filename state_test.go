@@ -752,21 +752,21 @@ func TestLockFileReplaced(t *testing.T) {
 	}
 	defer s.close()
 	key := poolKey{"d", 1}
-	first, err := s.lock(key, past{}, time.Now())
+	first, err := s.lock(context.Background(), key, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.lock(key, past{}, time.Now()); !errors.Is(err, errBusy) {
+	if _, err := s.lock(context.Background(), key, time.Now()); !errors.Is(err, errBusy) {
 		t.Errorf("a second lock: %v, want %v", err, errBusy)
 	}
-	other, err := s.lock(poolKey{"d", 2}, past{}, time.Now())
+	other, err := s.lock(context.Background(), poolKey{"d", 2}, time.Now())
 	if err != nil {
 		t.Errorf("another pool's: %v", err)
 	}
 	if err := os.Remove(s.lockPath(key)); err != nil {
 		t.Fatal(err)
 	}
-	again, err := s.lock(key, past{}, time.Now())
+	again, err := s.lock(context.Background(), key, time.Now())
 	if err != nil {
 		t.Fatalf("with the file of the first lock removed: %v", err)
 	}
