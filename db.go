@@ -132,6 +132,18 @@ type database struct {
 	key      string // the address less user, password and options: what locks and state are kept under
 	postgres *pgconn.Config
 	file     string // of a SQLite database, or with the ending .sql a script that makes one in memory
+	idle     *idle  // connections for what comes next, where one run has more to ask; nil: none is kept
+}
+
+// idle are connections that nothing is done with.
+type idle struct {
+	mu    sync.Mutex
+	conns []*idleConn
+}
+
+type idleConn struct {
+	*pgconn.PgConn
+	since time.Time
 }
 
 func init() {
@@ -427,6 +439,12 @@ func (d database) role() string {
 // connect connects to PostgreSQL within connectLimit. It is the protocol's connection, without pgx's types: to set those up
 // would take longer than to connect.
 func (d database) connect(ctx context.Context) (*pgconn.PgConn, error) {
+	for kept := d.idle.take(); kept != nil; kept = d.idle.take() {
+		if time.Since(kept.since) < pingEvery { // after longer, what lies between may have forgotten it
+			return kept.PgConn, nil
+		}
+		closeConn(ctx, kept.PgConn)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, d.postgres)
@@ -481,6 +499,40 @@ func (d *dialled) Close() error {
 	return nil
 }
 
+// done keeps a connection for what comes next, or closes it.
+func (d database) done(ctx context.Context, conn *pgconn.PgConn) {
+	if d.idle == nil || ctx.Err() != nil || conn.IsClosed() || conn.TxStatus() != 'I' {
+		closeConn(ctx, conn)
+		return
+	}
+	d.idle.mu.Lock()
+	defer d.idle.mu.Unlock()
+	d.idle.conns = append(d.idle.conns, &idleConn{conn, time.Now()})
+}
+
+// take takes the connection that was kept last; nil if there is none.
+func (i *idle) take() *idleConn {
+	if i == nil {
+		return nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := len(i.conns)
+	if n == 0 {
+		return nil
+	}
+	last := i.conns[n-1]
+	i.conns = i.conns[:n-1]
+	return last
+}
+
+// close closes the connections that are kept.
+func (d database) close(ctx context.Context) {
+	for kept := d.idle.take(); kept != nil; kept = d.idle.take() {
+		closeConn(ctx, kept.PgConn)
+	}
+}
+
 // closeConn ends a connection, also when the context has ended: PostgreSQL is told then to end what it does for us, which
 // would else go on when we are gone. Nothing of ours depends on how.
 func closeConn(ctx context.Context, conn *pgconn.PgConn) {
@@ -501,7 +553,7 @@ type statement struct {
 }
 
 // noTransactionLimit lifts PostgreSQL 17's limit for whole transactions in the one that is open.
-const noTransactionLimit = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'"
+const noTransactionLimit = "SELECT set_config('transaction_timeout', '0', true) WHERE current_setting('transaction_timeout', true) IS NOT NULL"
 
 // begin returns statements that begin a transaction of that kind, in which each has that limit, whatever the role's is.
 func begin(kind string, limit time.Duration) []statement {
@@ -564,7 +616,7 @@ func (d database) queryPostgres(ctx context.Context, limit time.Duration, take f
 	if err != nil {
 		return 0, err
 	}
-	defer closeConn(ctx, conn)
+	defer d.done(ctx, conn)
 
 	all := append(begin("READ ONLY", limit),
 		statement{text: "SELECT clock_timestamp()", take: func(answer *pgconn.ResultReader) error {
@@ -929,7 +981,7 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 		go l.ping(context.WithoutCancel(ctx))
 		return l, nil
 	}
-	closeConn(ctx, conn)
+	d.done(ctx, conn)
 	if err != nil {
 		return nil, explainAs("lock", d, err)
 	}
@@ -990,7 +1042,7 @@ func (l *sharedLock) release(ctx context.Context) error {
 	if err == nil {
 		err = l.exec(context.WithoutCancel(ctx), "COMMIT")
 	}
-	closeConn(ctx, l.conn)
+	l.database.done(ctx, l.conn)
 	return err
 }
 
@@ -1030,7 +1082,7 @@ func (d database) update(ctx context.Context, change string, args ...any) (at ti
 	if err != nil {
 		return at, explainAs("write", d, err)
 	}
-	defer closeConn(ctx, conn)
+	defer d.done(ctx, conn)
 	var answer rows
 	all := append(begin("READ WRITE", statementLimit), statement{text: change, args: args, take: answer.takePostgres}, statement{text: "COMMIT"})
 	switch err := send(ctx, conn, statementLimit, all...); {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -26,6 +25,7 @@ const (
 	killLimit = 10 * time.Second // a process that SIGKILL has not ended by then hangs in the kernel, or is another user's
 	tailSize  = 4 << 10          // how much of the end of the output is kept
 	lineLimit = 32 << 10         // a longer line of output is passed on in pieces
+	readSize  = 256 << 10        // of output, at most, at a time; as much is the pipe to hold
 
 	plannerLimit = 30 * time.Second
 	answerSize   = 64 << 10 // of a planner, in bytes; what is beyond it is read, and an error
@@ -94,6 +94,7 @@ func execute(ctx context.Context, c command) result {
 		return result{err: err}
 	}
 	defer reader.Close()
+	unix.FcntlInt(writer.Fd(), unix.F_SETPIPE_SZ, readSize) // without, or if not so many may be had, it takes more turns
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Stdout, cmd.Stderr = writer, writer
 	opened := []*os.File{writer} // for the command
@@ -295,29 +296,37 @@ func hidden(variable string) bool {
 // relay copies lines from reader to output, each behind the prefix, until the end or the reader's deadline, and then
 // whatever is in the pipe still. It goes on reading when output fails. It returns the end of what it read.
 func relay(reader *os.File, output io.Writer, prefix string) (tail []byte) {
-	in := bufio.NewReaderSize(&untilEmpty{pipe: reader}, lineLimit)
-	var lines bytes.Buffer
+	in := &untilEmpty{pipe: reader}
+	buffer := make([]byte, readSize)
+	begun := 0 // of a line whose end is still to come: its bytes, at the buffer's start
+	var lines []byte
 	for {
-		line, err := in.ReadSlice('\n')
-		tail = append(tail, line...)
-		if len(line) > 0 {
-			lines.WriteString(prefix)
-			lines.Write(line)
-			if line[len(line)-1] != '\n' {
-				lines.WriteByte('\n')
+		n, err := in.Read(buffer[begun:])
+		read := buffer[begun+max(0, n-tailSize) : begun+n] // what of it may be the end
+		kept := copy(tail, tail[max(0, len(tail)+len(read)-tailSize):])
+		tail = append(tail[:kept], read...)
+		rest := buffer[:begun+n]
+		for lines = lines[:0]; len(rest) > 0; {
+			end := bytes.IndexByte(rest[:min(len(rest), lineLimit)], '\n') + 1
+			isWhole := end > 0
+			if !isWhole && len(rest) < lineLimit && err == nil {
+				break
+			} else if !isWhole {
+				end = min(len(rest), lineLimit)
 			}
+			lines = append(append(lines, prefix...), rest[:end]...)
+			if !isWhole {
+				lines = append(lines, '\n')
+			}
+			rest = rest[end:]
 		}
-		ended := err != nil && !errors.Is(err, bufio.ErrBufferFull)
-		if ended || in.Buffered() == 0 || lines.Len() > lineLimit {
-			output.Write(lines.Bytes()) // a closed standard error stops nothing
-			lines.Reset()
+		if len(lines) > 0 {
+			output.Write(lines) // a closed standard error stops nothing
 		}
-		if len(tail) > 16*tailSize || ended {
-			tail = append(tail[:0], tail[max(0, len(tail)-tailSize):]...)
-		}
-		if ended {
+		if err != nil {
 			return tail
 		}
+		begun = copy(buffer, rest)
 	}
 }
 

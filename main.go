@@ -412,6 +412,9 @@ func (s *scaler) openDatabase(c *cli.Context) (err error) {
 		return &failure{code: exitUsage, err: errors.New("--shared needs a PostgreSQL database, which hosts can share"),
 			hint: "give one as postgres://…, or leave the option away"}
 	}
+	if s.shared {
+		s.database.idle = &idle{}
+	}
 	return nil
 }
 
@@ -443,6 +446,7 @@ func (s *scaler) scale(ctx context.Context, c *cli.Context, out *results) (code 
 	// While PostgreSQL is connected to and answers, the state opens. Without it there is nothing to wait for.
 	reading, end := context.WithCancel(ctx)
 	defer end()
+	defer s.database.close(ctx)
 	opened := make(chan error, 1)
 	go func() {
 		err := s.openState(context.WithoutCancel(ctx), path)
@@ -584,7 +588,13 @@ func (s *scaler) pools(ctx context.Context, out *results) (code int, err error) 
 			r, err := s.turn(ctx, s.names[i])
 			mu.Lock()
 			code = worse(code, exitCode(err))
-			for ended[i] = &r; written < begun && ended[written] != nil; written++ {
+			if i > written { // another that began before goes on
+				later := r
+				ended[i] = &later
+				continue
+			}
+			out.write(r)
+			for written++; written < begun && ended[written] != nil; written++ {
 				out.write(*ended[written])
 				ended[written] = nil
 			}
@@ -690,7 +700,7 @@ func (s *scaler) past(ctx context.Context, p pool) (known past, now time.Time, e
 	if s.shared {
 		now = now.Add(p.clock)
 		last, _ := p.columns.get("last_autoscaled").(time.Time)
-		known = past{last: last, newest: known.newest}
+		known = past{last: last}
 	}
 	return known, now, err
 }

@@ -1496,7 +1496,11 @@ type logStream struct {
 	mu      sync.Mutex
 	w       io.Writer
 	journal bool
-	stalled chan error // has the result of a write that goes on for longer than patience; nil if none does
+	lines   chan []byte // to be written by a goroutine, which can be left behind
+	written chan error  // what came of them
+	timer   *time.Timer // that runs out when a reader stalls
+	stalled bool        // a write goes on for longer than patience
+	spare   []byte      // of the write before, to be used again
 }
 
 // newLogStream sees whether w is the journal, as systemd says by device and inode in JOURNAL_STREAM.
@@ -1523,24 +1527,32 @@ func (s *logStream) Write(lines []byte) (int, error) {
 			}
 		}
 	}
-	if s.stalled != nil {
+	if s.lines == nil {
+		s.lines, s.written, s.timer = make(chan []byte), make(chan error, 1), time.NewTimer(patience)
+		go func() {
+			for lines := range s.lines {
+				_, err := s.w.Write(lines)
+				s.written <- err
+			}
+		}()
+	}
+	if s.stalled {
 		select {
-		case <-s.stalled:
+		case <-s.written:
 			lines = append([]byte(s.prefix("vespene-autoscale")+"standard error was not read for a while, and lacks what was written then\n"), lines...)
 		default:
 			return 0, os.ErrDeadlineExceeded
 		}
 	}
-	s.stalled = make(chan error, 1)
-	go func(lines []byte, result chan<- error) {
-		_, err := s.w.Write(lines)
-		result <- err
-	}(bytes.Clone(lines), s.stalled)
+	own := append(s.spare[:0], lines...) // the caller's are the caller's again when this returns
+	s.spare, s.stalled = nil, true
+	s.lines <- own
+	s.timer.Reset(patience)
 	select {
-	case err := <-s.stalled:
-		s.stalled = nil
+	case err := <-s.written:
+		s.spare, s.stalled = own, false
 		return len(lines), err
-	case <-time.After(patience):
+	case <-s.timer.C:
 		return 0, os.ErrDeadlineExceeded
 	}
 }

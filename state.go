@@ -417,8 +417,8 @@ func (s *state) past(ctx context.Context, key poolKey) (past, error) {
 	return known, stateFailure(s.path, rows.Err())
 }
 
-// pasts returns what past returns of all pools of a database whose last evaluation scaled, by their ids: all that most
-// runs need, in one statement, which takes a step in an index for each pool, however many evaluations it has.
+// pasts returns what is known, without newest, of all pools of a database whose last evaluation scaled, by their ids: all
+// that most runs need, in one statement, which takes a step in an index for each pool, however many evaluations it has.
 func (s *state) pasts(ctx context.Context, database string) (map[int64]past, error) {
 	rows, err := s.db.QueryContext(ctx, `
 		WITH RECURSIVE newest(id, pool_id) AS (
@@ -426,7 +426,7 @@ func (s *state) pasts(ctx context.Context, database string) (map[int64]past, err
 			UNION ALL
 			SELECT e.id, e.pool_id FROM newest CROSS JOIN evaluations e WHERE e.id =
 				(SELECT id FROM evaluations WHERE database = $1 AND pool_id < newest.pool_id ORDER BY pool_id DESC, id DESC LIMIT 1))
-		SELECT e.pool_id, e.id, e.started, e.deadline, e.size FROM newest CROSS JOIN evaluations e
+		SELECT e.pool_id, e.started, e.size FROM newest CROSS JOIN evaluations e
 		WHERE e.id = newest.id AND e.outcome = 'scaled'
 		AND e.pool_id NOT IN (SELECT pool_id FROM evaluations WHERE database = $1 AND ended IS NULL)`, database)
 	if err != nil {
@@ -435,12 +435,11 @@ func (s *state) pasts(ctx context.Context, database string) (map[int64]past, err
 	defer rows.Close()
 	all := make(map[int64]past)
 	for rows.Next() {
-		var pool, id, started, deadline, size int64
-		if err := rows.Scan(&pool, &id, &started, &deadline, &size); err != nil {
+		var pool, started, size int64
+		if err := rows.Scan(&pool, &started, &size); err != nil {
 			return nil, stateFailure(s.path, err)
 		}
-		newest := row{id, time.UnixMilli(started), time.UnixMilli(deadline), true}
-		all[pool] = past{last: newest.started, previousSize: &size, newest: newest}
+		all[pool] = past{last: time.UnixMilli(started), previousSize: &size}
 	}
 	return all, stateFailure(s.path, rows.Err())
 }
