@@ -567,6 +567,7 @@ func programs(c *cli.Context, option, builtIn string) (map[string]string, error)
 // pools serves the pools, some at the same time, and writes their records in the pools' order. The error is that of the
 // first read.
 func (s *scaler) pools(ctx context.Context, out *results) (code int, err error) {
+	start := time.Now()
 	pools, err := s.fresh(ctx)
 	if err != nil {
 		return 0, err
@@ -607,7 +608,8 @@ func (s *scaler) pools(ctx context.Context, out *results) (code int, err error) 
 	serve()
 	others.Wait()
 	if s.evaluated.Load() {
-		if err := s.state.prune(context.WithoutCancel(ctx), clock()); err != nil {
+		const share = 20 // of the time that the run has taken, this part
+		if err := s.state.prune(context.WithoutCancel(ctx), clock(), time.Since(start)/share); err != nil {
 			s.log.Error(err.Error())
 			code = worse(code, exitState)
 		}

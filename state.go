@@ -32,10 +32,11 @@ const (
 	schemaVersion = 2
 )
 
-// Evaluations are kept for so long; so many of the older ones go in one run.
+// Evaluations are kept for so long; of the older ones so many go in one run at most, so many at a time.
 const (
 	keepFor   = 90 * 24 * time.Hour
 	pruneMost = 1000
+	pruneStep = 25
 )
 
 // heldTooLong is how far past its evaluation's limit a lock is held by something that hangs.
@@ -575,16 +576,26 @@ func (s *state) complete(ctx context.Context, id int64, o outcome) error {
 }
 
 // prune removes evaluations that are older than keepFor, but never the last of a pool nor its last that scaled, which
-// the next run needs.
-func (s *state) prune(ctx context.Context, now time.Time) error {
-	_, err := s.db.ExecContext(ctx, `PRAGMA synchronous = NORMAL; DELETE FROM evaluations WHERE id IN (
-		SELECT old.id FROM evaluations old
-		WHERE old.started < ? AND old.ended IS NOT NULL AND EXISTS (
-			SELECT 1 FROM evaluations later WHERE later.database = old.database AND later.pool_id = old.pool_id
-			AND later.id > old.id AND later.ended IS NOT NULL
-			AND (later.outcome = 'scaled' OR old.outcome <> 'scaled'))
-		ORDER BY old.started LIMIT ?)`, now.Add(-keepFor).UnixMilli(), pruneMost)
-	return stateFailure(s.path, err)
+// the next run needs. When it has taken as long as limit, it leaves the rest to the next run.
+func (s *state) prune(ctx context.Context, now time.Time, limit time.Duration) error {
+	begun := time.Now()
+	for removed := int64(0); removed < pruneMost; {
+		result, err := s.db.ExecContext(ctx, `PRAGMA synchronous = NORMAL; DELETE FROM evaluations WHERE id IN (
+			SELECT old.id FROM evaluations old
+			WHERE old.started < ? AND old.ended IS NOT NULL AND EXISTS (
+				SELECT 1 FROM evaluations later WHERE later.database = old.database AND later.pool_id = old.pool_id
+				AND later.id > old.id AND later.ended IS NOT NULL
+				AND (later.outcome = 'scaled' OR old.outcome <> 'scaled'))
+			ORDER BY old.started LIMIT ?)`, now.Add(-keepFor).UnixMilli(), pruneStep)
+		if err != nil {
+			return stateFailure(s.path, err)
+		}
+		n, err := result.RowsAffected()
+		if removed += n; err != nil || n < pruneStep || time.Since(begun) >= limit {
+			return stateFailure(s.path, err)
+		}
+	}
+	return nil
 }
 
 // errBusy says that the pool's lock is held: by a command that outlived its run or, errRunning, by a run that goes on.

@@ -727,7 +727,7 @@ func TestPrune(t *testing.T) {
 		return n
 	}
 	for _, want := range []int{531, 13, 13} { // 1,000 at most, then the rest, and never what the next run needs
-		if err := s.prune(ctx, now); err != nil {
+		if err := s.prune(ctx, now, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(); n != want {
