@@ -101,11 +101,11 @@ func signalContext() context.Context {
 
 // run is the program: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	watched := make(chan context.Context, 1)
-	go func() { watched <- signalContext() }() // while the command line is parsed
+	signals := sync.OnceValue(signalContext)
+	go signals() // while the command line is parsed
 	log, out := newLogStream(stderr, os.Getenv("JOURNAL_STREAM")), newResults(stdout, os.Getenv)
 	code := exitOK
-	app := newApp(out, func(do job) cli.ActionFunc {
+	app := newApp(afterwards{out, signals}, func(do job) cli.ActionFunc {
 		return func(c *cli.Context) error {
 			out.json = c.String("output") == "json"
 			s, err := newScaler(c, log)
@@ -113,10 +113,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 				return err
 			}
 			if c.Bool("version") {
-				fmt.Fprintln(out, "vespene-autoscale version", version())
+				fmt.Fprintln(c.App.Writer, "vespene-autoscale version", version())
 				return nil
 			}
-			ctx := <-watched
+			ctx := signals()
 			if code, err = do(ctx, s, c, out); ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -124,6 +124,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	})
 	err := app.Run(args)
+	signals()
 	if err == nil && out.err != nil {
 		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err),
 			hint: "see where standard output goes, and make room there"}
@@ -133,6 +134,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	log.complain(err)
 	return exitCode(err)
+}
+
+// afterwards writes when signals are watched, among them that of a closed pipe, which would else end us.
+type afterwards struct {
+	io.Writer
+	signals func() context.Context
+}
+
+func (a afterwards) Write(p []byte) (int, error) {
+	a.signals()
+	return a.Writer.Write(p)
 }
 
 // exitCode is the code that an error leads to; what is not ours comes from parsing the command line.

@@ -217,14 +217,19 @@ func (r *columnReader) natural(column string) int64 {
 	return v
 }
 
+// one is what most weights and multipliers are. Settings are read only.
+var one = big.NewRat(1, 1)
+
 // decimal reads a floating-point setting of zero or more as its shortest decimal form, which is what its owner typed:
 // 1.1 is 11/10, not the binary fraction next to it.
 func (r *columnReader) decimal(column string) *big.Rat {
 	d, finite := new(big.Rat), true
 	switch v := r.columns.get(column).(type) {
 	case float64:
-		// Most are a few quarters, whose shortest form is their value; to look for it takes ten times as long.
-		if quarters := v * 4; quarters > 0 && quarters < 1<<32 && quarters == math.Trunc(quarters) {
+		// Most are 1 or a few quarters, whose shortest form is their value; to look for it takes ten times as long.
+		if v == 1 {
+			return one
+		} else if quarters := v * 4; quarters > 0 && quarters < 1<<32 && quarters == math.Trunc(quarters) {
 			return d.SetFrac64(int64(quarters), 4)
 		}
 		d, finite = d.SetString(strconv.FormatFloat(v, 'g', -1, 64))
@@ -314,10 +319,12 @@ func formula(p pool, s settings) plan {
 	if s.buildLatest {
 		result.queued = p.queuedProjects
 	}
-	result.base = new(big.Rat).Mul(new(big.Rat).SetInt64(result.queued), s.queuedWeight)
-	result.base.Add(result.base, new(big.Rat).Mul(new(big.Rat).SetInt64(result.running), s.runningWeight))
-	result.raw = new(big.Rat).Mul(result.base, s.multiplier)
-	result.raw.Add(result.raw, new(big.Rat).SetInt64(s.excess))
+	result.base, result.raw = new(big.Rat), new(big.Rat).SetInt64(s.excess)
+	if result.queued > 0 || result.running > 0 { // of many pools, most are idle
+		result.base.Mul(new(big.Rat).SetInt64(result.queued), s.queuedWeight)
+		result.base.Add(result.base, new(big.Rat).Mul(new(big.Rat).SetInt64(result.running), s.runningWeight))
+		result.raw.Add(result.raw, new(big.Rat).Mul(result.base, s.multiplier))
+	}
 
 	result.size, result.capped = hold(ceiling(result.raw), s.minimum, s.maximum)
 	result.queuedSize, _ = hold(big.NewInt(result.queued), s.minimum, s.maximum)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -408,5 +409,38 @@ func TestSharedNetworkVanishes(t *testing.T) {
 	}
 	if got := evaluations(t, state); len(got) != 1 || got[0].outcome != scaled {
 		t.Errorf("recorded %+v", got)
+	}
+}
+
+// TestConnections: a run connects once, also where the server refuses TLS; with --shared twice, and again after a command
+// that takes longer than a network may take a silent connection for alive.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	c := ownCluster(t)
+	c.exec(t, "postgres", fileContent(t, "schema.sql")+"; INSERT INTO worker_pools (id, name, reevaluate_minutes) VALUES (1, 'web', 0)")
+	c.exec(t, "postgres", "ALTER SYSTEM SET log_connections = on")
+	c.exec(t, "postgres", "SELECT pg_reload_conf()")
+	address, log := c.direct("postgres"), filepath.Join(c.directory, "log")
+	received := func() int { return bytes.Count(contentOf(t, log), []byte("connection received")) }
+	for deadline := time.Now().Add(10 * time.Second); received() == 0 && time.Now().Before(deadline); { // until it is reloaded
+		c.connect(t, "postgres").Close(t.Context())
+	}
+	for _, test := range []struct {
+		command string
+		options []string
+		want    int
+	}{
+		{"true", nil, 1},
+		{"true", []string{"--shared"}, 2},
+		{"sleep 6", []string{"--shared"}, 3},
+	} {
+		c.exec(t, "postgres", "UPDATE worker_pools SET executor_command = '"+test.command+"'")
+		before := received()
+		if r := vespene(t, append([]string{"--database", address, "--state", newState(t)}, test.options...)...); r.code != 0 {
+			t.Fatal(r)
+		}
+		if n := received() - before; n != test.want {
+			t.Errorf("%s %v: %d connections, want %d", test.command, test.options, n, test.want)
+		}
 	}
 }

@@ -821,3 +821,85 @@ func TestFirstSchema(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// TestPasts: what is known of all pools at once is what is known of each alone; those that are not there are for past.
+func TestPasts(t *testing.T) {
+	t.Parallel()
+	ctx, path := context.Background(), newState(t)
+	s, err := openState(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	for pool, outcomes := range map[int][]any{1: {scaled}, 2: {scaled, failed}, 3: {failed, scaled}, 4: {nil}, 5: {scaled, nil}, 6: {nil, scaled},
+		7: {failed}, 20: {scaled, scaled, scaled}, 300: {interrupted, scaled}} {
+		for i, how := range outcomes {
+			execSQLite(t, path, `INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
+				VALUES ('d', $1, 'web', $2, 0, 0, 0, 0, $3, 0, CASE WHEN $4 IS NOT NULL THEN $2 + 1 END, $4)`, pool, 1000*pool+i, 7+i, how)
+		}
+	}
+	execSQLite(t, path, `INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
+		SELECT 'other', pool_id + 1, pool, 0, 0, 0, 0, 0, 1, 0, 1, 'scaled' FROM evaluations`)
+	known, err := s.pasts(ctx, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pool := range []int64{1, 3, 20, 300} {
+		want, err := s.past(ctx, poolKey{"d", pool})
+		if its := known[pool]; err != nil || !its.last.Equal(want.last) || its.last.IsZero() || *its.previousSize != *want.previousSize || want.open != nil {
+			t.Errorf("pool %d: %+v, %v, want %+v", pool, its, err, want)
+		}
+	}
+	if len(known) != 4 {
+		t.Errorf("%d pools are known, want 4: %v", len(known), known)
+	}
+	if known, err := s.pasts(ctx, "none"); err != nil || len(known) > 0 {
+		t.Errorf("of another database: %v, %v", known, err)
+	}
+}
+
+// TestPruneTakesNoTime: a short run removes a few old evaluations, and leaves the others to later ones.
+func TestPruneTakesNoTime(t *testing.T) {
+	t.Parallel()
+	ctx, path := context.Background(), newState(t)
+	s, err := openState(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	execSQLite(t, path, `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 100)
+		INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
+		SELECT 'd', 1, 'web', n, 0, 0, 0, 0, 5, 0, n, 'scaled' FROM i`)
+	if err := s.prune(ctx, time.Now(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if all := evaluations(t, path); len(all) != 100-pruneStep {
+		t.Errorf("%d evaluations are left, want %d", len(all), 100-pruneStep)
+	}
+}
+
+// TestJournalOfTheState: a run leaves the log of its changes beside the state, readable by nobody else, and it does not grow
+// without end; a file of that name that belongs to another state does no harm to a new one.
+func TestJournalOfTheState(t *testing.T) {
+	t.Parallel()
+	path, database := newState(t), onePool(t, "true")
+	for range 60 {
+		if r := vespene(t, "--database", database, "--state", path, "--force"); r.code != 0 {
+			t.Fatal(r)
+		}
+	}
+	info, err := os.Stat(path + "-wal")
+	if err != nil || info.Size() == 0 || info.Size() > 2<<20 || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if all := evaluations(t, path); len(all) != 60 {
+		t.Errorf("%d evaluations, want 60", len(all))
+	}
+	if err := os.Rename(path, path+".old"); err != nil { // as the hint for a malformed one has it
+		t.Fatal(err)
+	}
+	recordEvaluation(t, database, path)
+	if all := evaluations(t, path); len(all) != 1 {
+		t.Errorf("%d evaluations in a new state, want 1", len(all))
+	}
+}
