@@ -488,7 +488,9 @@ func (s *scaler) openState(ctx context.Context, path string) (err error) {
 		return err
 	}
 	s.pastsRead = clock()
-	s.pasts, err = s.state.pasts(ctx, s.database.key)
+	if s.pasts, err = s.state.pasts(ctx, s.database.key); err != nil {
+		s.state.close() // nothing was written, and nothing is to stay beside it
+	}
 	return err
 }
 

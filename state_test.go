@@ -323,6 +323,7 @@ func TestUnusableState(t *testing.T) {
 			"move the file away"},
 		"corrupt inside": {func(t *testing.T, path string) {
 			recordOne(t, path)
+			execSQLite(t, path, "PRAGMA wal_checkpoint(TRUNCATE)") // from where it would be read instead
 			content := contentOf(t, path)
 			writeFile(t, path, append(content[:4096:4096], bytes.Repeat([]byte{7}, len(content)-4096)...))
 		}, "malformed", "move the file away"},
