@@ -401,34 +401,39 @@ func interrupt(session int) {
 	}
 }
 
-// members returns the processes of the session that are alive: a zombie is not, unless threads of it go on. It looks twice before it says that there
-// are none, since one that forks and ends while the list is read may be missed with its child.
+// members returns the processes of the session that are alive: a zombie is not, unless threads of it go on. It looks again
+// before it says that there are none, if a process went while it looked, which may have begun another: one of a higher number
+// is found in any case, so that one look is enough otherwise.
 func members(session int) processes {
-	if found := listMembers(session); found != nil {
-		return found
+	found, gone := listMembers(session)
+	if found == nil && gone {
+		found, _ = listMembers(session)
 	}
-	return listMembers(session)
+	return found
 }
 
-func listMembers(session int) processes {
+// listMembers looks once; gone says that a process went meanwhile.
+func listMembers(session int) (found processes, gone bool) {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	defer proc.Close()
 	names, _ := proc.Readdirnames(-1)
-	var found processes
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
-		if its, err := unix.Getsid(pid); err == nil && its != session { // which costs a tenth of reading the file
+		its, err := unix.Getsid(pid)
+		gone = gone || err == unix.ESRCH
+		if err == nil && its != session { // which costs a tenth of reading the file
 			continue
 		}
 		stat, err := os.ReadFile("/proc/" + name + "/stat")
 		if err != nil {
-			continue // gone
+			gone = true
+			continue
 		}
 		// pid (name) state ppid pgrp session …, where the name may hold anything
 		open, shut := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
@@ -442,5 +447,5 @@ func listMembers(session int) processes {
 		group, _ := strconv.Atoi(fields[2])
 		found = append(found, process{pid, group, string(stat[open+1 : shut])})
 	}
-	return found
+	return found, gone
 }

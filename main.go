@@ -86,26 +86,31 @@ func main() {
 }
 
 // signalContext returns a context that the first SIGINT, SIGTERM or SIGHUP ends; further ones change nothing, since
-// commands are being ended already. A closed standard output is told by its error, not by a signal that kills us.
-func signalContext() context.Context {
+// commands are being ended already. A closed standard output is told by its error, not by a signal that kills us. That is so
+// from when watched is closed, a moment later: nothing is to be written or run before.
+func signalContext() (ctx context.Context, watched <-chan struct{}) {
 	ctx, end := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	go func() { end(signalled{(<-signals).(syscall.Signal)}) }()
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which the command would inherit
-	return ctx
+	ready := make(chan struct{})
+	go func() {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+		if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+			signal.Notify(signals, syscall.SIGHUP)
+		}
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which the command would inherit
+		close(ready)
+		end(signalled{(<-signals).(syscall.Signal)})
+	}()
+	return ctx, ready
 }
 
 // run is the program: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	signals := sync.OnceValue(signalContext)
-	go signals() // while the command line is parsed
+	ctx, watched := signalContext()
 	log, out := newLogStream(stderr, os.Getenv("JOURNAL_STREAM")), newResults(stdout, os.Getenv)
+	out.watched = watched
 	code := exitOK
-	app := newApp(afterwards{out, signals}, func(do job) cli.ActionFunc {
+	app := newApp(out, func(do job) cli.ActionFunc {
 		return func(c *cli.Context) error {
 			out.json = c.String("output") == "json"
 			s, err := newScaler(c, log)
@@ -113,10 +118,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 				return err
 			}
 			if c.Bool("version") {
-				fmt.Fprintln(c.App.Writer, "vespene-autoscale version", version())
+				fmt.Fprintln(out, "vespene-autoscale version", version())
 				return nil
 			}
-			ctx := signals()
 			if code, err = do(ctx, s, c, out); ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -124,7 +128,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	})
 	err := app.Run(args)
-	signals()
+	<-watched
 	if err == nil && out.err != nil {
 		err = &failure{code: worse(code, exitState), err: fmt.Errorf("write the results: %w", out.err),
 			hint: "see where standard output goes, and make room there"}
@@ -134,17 +138,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	log.complain(err)
 	return exitCode(err)
-}
-
-// afterwards writes when signals are watched, among them that of a closed pipe, which would else end us.
-type afterwards struct {
-	io.Writer
-	signals func() context.Context
-}
-
-func (a afterwards) Write(p []byte) (int, error) {
-	a.signals()
-	return a.Writer.Write(p)
 }
 
 // exitCode is the code that an error leads to; what is not ours comes from parsing the command line.
@@ -468,6 +461,7 @@ func (s *scaler) scale(ctx context.Context, c *cli.Context, out *results) (code 
 		opened <- err
 	}()
 	_, err = s.fresh(reading)
+	<-out.watched
 	if unopened := <-opened; unopened != nil {
 		s.counts = nil // which say nothing without the state
 		return 0, unopened

@@ -229,7 +229,7 @@ func (o *results) writeText(r record) {
 	if r.DryRun && r.Command != nil {
 		row("command", strings.ReplaceAll(*r.Command, "\n", "\n           "))
 	} else if r.ExitCode != nil {
-		row("command", fmt.Sprintf("exit status %d after %v", *r.ExitCode, time.Duration(*r.DurationMS)*time.Millisecond))
+		row("command", fmt.Sprintf("exit status %d after %v", *r.ExitCode, time.Duration(max(*r.DurationMS, 1))*time.Millisecond))
 	}
 	if r.NextDue != nil && r.NextDue.After(r.now) || r.DryRun && r.Due != nil && *r.Due {
 		row("due", dueIn(r.DryRun && *r.Due, r.NextDue, r.now)) // what was run is due again next
@@ -1437,6 +1437,8 @@ type results struct {
 	width  int  // of the terminal, in columns; 0: it is none
 	colour bool // as a terminal may have it, without NO_COLOR
 	err    error
+
+	watched <-chan struct{} // nil: nothing need be waited for
 }
 
 func newResults(w io.Writer, getenv func(string) string) *results {
@@ -1459,6 +1461,9 @@ func (o *results) paint(style, text string) string {
 }
 
 func (o *results) Write(p []byte) (int, error) {
+	if o.watched != nil {
+		<-o.watched
+	}
 	if _, err := o.w.Write(p); err != nil && !errors.Is(err, syscall.EPIPE) && o.err == nil {
 		o.err = err
 	}

@@ -36,7 +36,7 @@ const (
 const (
 	keepFor   = 90 * 24 * time.Hour
 	pruneMost = 1000
-	pruneStep = 25
+	pruneStep = 10
 )
 
 // heldTooLong is how far past its evaluation's limit a lock is held by something that hangs.
