@@ -231,7 +231,8 @@ func parseDatabase(address string) (database, error) {
 	for name := range config.RuntimeParams {
 		switch name {
 		case "options", "search_path", "application_name":
-		case "client_encoding", "fallback_application_name", "gssencmode", "timezone", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
+		case "default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity", // pgx's own
+			"client_encoding", "fallback_application_name", "gssencmode", "timezone", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
 			"load_balance_hosts", "sslcompression", "tcp_user_timeout":
 			delete(config.RuntimeParams, name) // of no consequence here
 		case "gssdelegation", "gsslib", "requirepeer", "requiressl", "sslcrl", "sslcrldir", "sslkeylogfile",
@@ -447,32 +448,31 @@ func (d database) connect(ctx context.Context) (*pgconn.PgConn, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
 	defer cancel()
-	conn, err := pgconn.ConnectConfig(ctx, d.postgres)
+	refused := make(map[string]net.Conn)
+	conn, err := pgconn.ConnectConfig(context.WithValue(ctx, refusedKey{}, refused), d.postgres)
+	for _, left := range refused {
+		left.Close()
+	}
 	return conn, causeOf(ctx, err)
 }
+
+// refusedKey is where the context of an attempt to connect has the connections on which TLS was refused, by their addresses.
+type refusedKey struct{}
 
 // dialOnce makes dial keep a connection on which PostgreSQL has refused TLS, and give it for the attempt without, as libpq
 // does: pgconn would close it and have PostgreSQL start a second process.
 func dialOnce(dial pgconn.DialFunc) pgconn.DialFunc {
-	var mu sync.Mutex
-	refused := make(map[string]net.Conn)
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		mu.Lock()
-		kept := refused[address]
-		delete(refused, address)
-		mu.Unlock()
-		if kept != nil {
+		refused, _ := ctx.Value(refusedKey{}).(map[string]net.Conn)
+		if kept := refused[address]; kept != nil {
+			delete(refused, address)
 			return kept, nil
 		}
 		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
+		if err != nil || refused == nil {
+			return conn, err
 		}
-		return &dialled{Conn: conn, keep: func() {
-			mu.Lock()
-			defer mu.Unlock()
-			refused[address] = conn
-		}}, nil
+		return &dialled{Conn: conn, keep: func() { refused[address] = conn }}, nil
 	}
 }
 
@@ -505,9 +505,18 @@ func (d database) done(ctx context.Context, conn *pgconn.PgConn) {
 		closeConn(ctx, conn)
 		return
 	}
+	kept := &idleConn{conn, time.Now()}
 	d.idle.mu.Lock()
 	defer d.idle.mu.Unlock()
-	d.idle.conns = append(d.idle.conns, &idleConn{conn, time.Now()})
+	d.idle.conns = append(d.idle.conns, kept)
+	time.AfterFunc(pingEvery, func() { // others may want its place
+		d.idle.mu.Lock()
+		defer d.idle.mu.Unlock()
+		if i := slices.Index(d.idle.conns, kept); i >= 0 {
+			d.idle.conns = slices.Delete(d.idle.conns, i, i+1)
+			closeConn(context.WithoutCancel(ctx), conn)
+		}
+	})
 }
 
 // take takes the connection that was kept last; nil if there is none.
@@ -622,9 +631,11 @@ func (d database) queryPostgres(ctx context.Context, limit time.Duration, take f
 		statement{text: "SELECT clock_timestamp()", take: func(answer *pgconn.ResultReader) error {
 			var its rows
 			err := its.takePostgres(answer)
-			if err == nil {
-				clock = time.Until(its.values[0][0].(time.Time))
+			if err != nil {
+				return err
 			}
+			now, err := asTime(its.values[0][0])
+			clock = time.Until(now)
 			return err
 		}},
 		statement{text: query, args: args, take: take},
@@ -682,10 +693,10 @@ func binaryValue(oid uint32, raw []byte, last any) (value any, isPlain bool) {
 	case oid == pgtype.Float8OID && len(raw) == 8:
 		return again(last, math.Float64frombits(binary.BigEndian.Uint64(raw))), true
 	case oid == pgtype.TimestamptzOID && len(raw) == 8:
-		const year2000 = 946_684_800_000_000 // in microseconds since 1970
-		since := int64(binary.BigEndian.Uint64(raw))
+		const year2000 = 946_684_800                 // in seconds since 1970
+		since := int64(binary.BigEndian.Uint64(raw)) // then, in microseconds
 		isFinite := since != math.MinInt64 && since != math.MaxInt64
-		return time.UnixMicro(year2000 + since).UTC(), isFinite
+		return time.Unix(year2000+since/1e6, since%1e6*1e3).UTC(), isFinite
 	}
 	return nil, false
 }
@@ -699,12 +710,17 @@ func again[T comparable](last any, value T) any {
 }
 
 // otherValue is a value of another type as pgx has it, or of a type that it does not know, such as an enumeration, a string.
+// (Of a few types, such as aclitem, PostgreSQL has no binary format, and says so.)
 func otherValue(types *pgtype.Map, oid uint32, raw []byte) (any, error) {
 	known, ok := types.TypeForOID(oid)
 	if !ok {
 		return string(raw), nil
 	}
-	return known.Codec.DecodeValue(types, oid, pgtype.BinaryFormatCode, raw)
+	value, err := known.Codec.DecodeValue(types, oid, pgtype.BinaryFormatCode, raw)
+	if err != nil {
+		return nil, err
+	}
+	return plainValue("", value)
 }
 
 // querySQLite runs the query on a SQLite file, read-only, or on what a .sql script makes in memory, and has its answer taken.
@@ -1004,9 +1020,23 @@ func (l *sharedLock) lastAutoscaled(ctx context.Context, id int64) (last, now ti
 		return last, now, explain(l.database, err)
 	}
 	row := answer.values[0]
-	last, _ = row[0].(time.Time)
+	if row[0] != nil {
+		if last, err = asTime(row[0]); err != nil {
+			return last, now, explain(l.database, fmt.Errorf("last_autoscaled: %w", err))
+		}
+	}
 	l.status = row[1]
-	return last, row[2].(time.Time), nil
+	now, err = asTime(row[2])
+	return last, now, err
+}
+
+// asTime is the value of a column that has times; infinity is none.
+func asTime(value any) (time.Time, error) {
+	at, isTime := value.(time.Time)
+	if !isTime {
+		return at, fmt.Errorf("%v is not a time", value)
+	}
+	return at, nil
 }
 
 // ping keeps the connection from looking dead, and notices when it is.
@@ -1092,5 +1122,5 @@ func (d database) update(ctx context.Context, change string, args ...any) (at ti
 	case err != nil:
 		return at, explainAs("write", d, err)
 	}
-	return answer.values[0][0].(time.Time), nil
+	return asTime(answer.values[0][0])
 }

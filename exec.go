@@ -26,6 +26,7 @@ const (
 	tailSize  = 4 << 10          // how much of the end of the output is kept
 	lineLimit = 32 << 10         // a longer line of output is passed on in pieces
 	readSize  = 256 << 10        // of output, at most, at a time; as much is the pipe to hold
+	writeSize = 64 << 10         // about so much is passed on at a time: a slow reader is to be seen reading
 
 	plannerLimit = 30 * time.Second
 	answerSize   = 64 << 10 // of a planner, in bytes; what is beyond it is read, and an error
@@ -154,7 +155,7 @@ func execute(ctx context.Context, c command) result {
 	}
 	select {
 	case <-exited: // by itself, be it at the same moment
-		r.ended, r.left = nil, members(session)
+		r.ended, r.left = nil, members(session, true)
 	default:
 	}
 	if r.ended != nil || r.left != nil {
@@ -319,9 +320,13 @@ func relay(reader *os.File, output io.Writer, prefix string) (tail []byte) {
 				lines = append(lines, '\n')
 			}
 			rest = rest[end:]
+			if len(lines) >= writeSize || len(rest) == 0 {
+				output.Write(lines) // a closed standard error stops nothing
+				lines = lines[:0]
+			}
 		}
 		if len(lines) > 0 {
-			output.Write(lines) // a closed standard error stops nothing
+			output.Write(lines)
 		}
 		if err != nil {
 			return tail
@@ -361,7 +366,7 @@ func endSession(session int) (alive processes) {
 	interrupt(session)
 	begun := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		left, waited := members(session), time.Since(begun)
+		left, waited := members(session, false), time.Since(begun)
 		if left == nil || waited > grace+killLimit {
 			return left
 		}
@@ -379,7 +384,7 @@ func endSession(session int) (alive processes) {
 // would pass one on twice, to its command and to the group of both; they get theirs from us, and it ends with them.
 func interrupt(session int) {
 	const passesOn = "timeout"
-	all := members(session)
+	all := members(session, false)
 	leader, oneByOne := map[int]string{}, false
 	for _, p := range all {
 		if p.pid == p.group {
@@ -401,19 +406,19 @@ func interrupt(session int) {
 	}
 }
 
-// members returns the processes of the session that are alive: a zombie is not, unless threads of it go on. It looks again
-// before it says that there are none, if a process went while it looked, which may have begun another: one of a higher number
-// is found in any case, so that one look is enough otherwise.
-func members(session int) processes {
-	found, gone := listMembers(session)
-	if found == nil && gone {
+// members returns the processes of the session that are alive: a zombie is not, unless threads of it go on. Before it says that
+// there are none it looks again, since one that forks and ends while it looks is missed with its child; but for when the leader
+// had ended before, and no other process of the session was seen to end.
+func members(session int, leaderEnded bool) processes {
+	found, ended := listMembers(session)
+	if found == nil && (ended || !leaderEnded) {
 		found, _ = listMembers(session)
 	}
 	return found
 }
 
-// listMembers looks once; gone says that a process went meanwhile.
-func listMembers(session int) (found processes, gone bool) {
+// listMembers looks once; ended says that another than the leader, maybe of the session, ended meanwhile or is a zombie.
+func listMembers(session int) (found processes, ended bool) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, false
@@ -426,13 +431,13 @@ func listMembers(session int) (found processes, gone bool) {
 			continue
 		}
 		its, err := unix.Getsid(pid)
-		gone = gone || err == unix.ESRCH
+		ended = ended || err == unix.ESRCH
 		if err == nil && its != session { // which costs a tenth of reading the file
 			continue
 		}
 		stat, err := os.ReadFile("/proc/" + name + "/stat")
 		if err != nil {
-			gone = true
+			ended = true
 			continue
 		}
 		// pid (name) state ppid pgrp session …, where the name may hold anything
@@ -442,10 +447,11 @@ func listMembers(session int) (found processes, gone bool) {
 			continue
 		}
 		if threads, _ := os.ReadDir("/proc/" + name + "/task"); fields[0] == "Z" && len(threads) < 2 {
+			ended = ended || pid != session
 			continue
 		}
 		group, _ := strconv.Atoi(fields[2])
 		found = append(found, process{pid, group, string(stat[open+1 : shut])})
 	}
-	return found, gone
+	return found, ended
 }

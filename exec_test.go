@@ -457,3 +457,35 @@ func TestRelay(t *testing.T) {
 		}
 	}
 }
+
+// TestForksAsItEnds: a process that forks and ends while the table is looked at does not hide its child: the session is not
+// empty before the child has gone, too.
+func TestForksAsItEnds(t *testing.T) {
+	t.Parallel()
+	need(t, "perl", exec.Command("perl", "-e", "1").Run() == nil)
+	leader := `use POSIX; $SIG{INT} = sub { if (fork() == 0) { $SIG{INT} = "IGNORE"; sleep 1 } POSIX::_exit(0) }; $| = 1; print "."; sleep 9 while 1`
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 6 {
+				command := exec.Command("perl", "-e", leader)
+				command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+				ready, err := command.StdoutPipe()
+				if err != nil || command.Start() != nil {
+					t.Error("perl does not start", err)
+					return
+				}
+				io.ReadFull(ready, make([]byte, 1))
+				session, begun := command.Process.Pid, time.Now()
+				command.Process.Signal(os.Interrupt)
+				for members(session, false) != nil {
+				}
+				if after := time.Since(begun); after < 500*time.Millisecond {
+					t.Errorf("the session was called empty after %v", after)
+				}
+				command.Wait()
+			}
+		})
+	}
+	all.Wait()
+}

@@ -87,7 +87,7 @@ func main() {
 
 // signalContext returns a context that the first SIGINT, SIGTERM or SIGHUP ends; further ones change nothing, since
 // commands are being ended already. A closed standard output is told by its error, not by a signal that kills us. That is so
-// from when watched is closed, a moment later: nothing is to be written or run before.
+// from when watched is closed, a moment later: no result is written and no pool served before.
 func signalContext() (ctx context.Context, watched <-chan struct{}) {
 	ctx, end := context.WithCancelCause(context.Background())
 	ready := make(chan struct{})
@@ -472,13 +472,13 @@ func (s *scaler) scale(ctx context.Context, c *cli.Context, out *results) (code 
 	return s.pools(ctx, out)
 }
 
-// openState opens the state, and reads what it knows of all pools where all are to be served.
+// openState opens the state, and reads what it knows of all pools where all are to be served, and by what it knows.
 func (s *scaler) openState(ctx context.Context, path string) (err error) {
 	open := openState
 	if s.dryRun {
 		open = readState
 	}
-	if s.state, err = open(ctx, path); err != nil || s.state == nil || len(s.names) > 0 {
+	if s.state, err = open(ctx, path); err != nil || s.state == nil || len(s.names) > 0 || s.shared {
 		return err
 	}
 	s.pastsRead = clock()
@@ -584,37 +584,30 @@ func (s *scaler) pools(ctx context.Context, out *results) (code int, err error) 
 	if len(s.names) == 0 {
 		out.note("no worker pool has autoscaling enabled: enable it in Vespene, in the settings of a worker pool")
 	}
-	var mu sync.Mutex // of what follows
-	begun, written := 0, 0
-	ended := make([]*record, len(s.names))
-	serve := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		for begun < len(s.names) {
-			i := begun
-			begun++
-			mu.Unlock()
-			r, err := s.turn(ctx, s.names[i])
-			mu.Lock()
-			code = worse(code, exitCode(err))
-			if i > written { // another that began before goes on
-				later := r
-				ended[i] = &later
-				continue
+	type turn struct {
+		index  int
+		record record
+		err    error
+	}
+	turns := make(chan *turn, len(s.names)) // with room for all: no pool waits for who reads the results
+	var begun atomic.Int64
+	for range min(s.jobs, len(s.names)) {
+		go func() {
+			for i := int(begun.Add(1)) - 1; i < len(s.names); i = int(begun.Add(1)) - 1 {
+				r, err := s.turn(ctx, s.names[i])
+				turns <- &turn{i, r, err}
 			}
-			out.write(r)
-			for written++; written < begun && ended[written] != nil; written++ {
-				out.write(*ended[written])
-				ended[written] = nil
-			}
+		}()
+	}
+	written, early := 0, make(map[int]*turn) // those whose place in the order has not come
+	for range s.names {
+		t := <-turns
+		code = worse(code, exitCode(t.err))
+		for early[t.index] = t; early[written] != nil; written++ {
+			out.write(early[written].record)
+			delete(early, written)
 		}
 	}
-	var others sync.WaitGroup
-	for range min(s.jobs, len(s.names)) - 1 {
-		others.Go(serve)
-	}
-	serve()
-	others.Wait()
 	if s.evaluated.Load() {
 		const share = 20 // of the time that the run has taken, this part
 		if err := s.state.prune(context.WithoutCancel(ctx), clock(), time.Since(start)/share); err != nil {
@@ -703,14 +696,13 @@ func (s *scaler) settings(p pool) (settings, error) {
 // share the pool, PostgreSQL's.
 func (s *scaler) past(ctx context.Context, p pool) (known past, now time.Time, err error) {
 	now = clock()
+	if s.shared {
+		last, _ := p.columns.get("last_autoscaled").(time.Time)
+		return past{last: last}, now.Add(p.clock), nil
+	}
 	known, isKnown := s.pasts[p.id]
 	if isKnown = isKnown && now.Sub(s.pastsRead) <= freshFor; !isKnown && s.state != nil {
 		known, err = s.state.past(ctx, poolKey{s.database.key, p.id})
-	}
-	if s.shared {
-		now = now.Add(p.clock)
-		last, _ := p.columns.get("last_autoscaled").(time.Time)
-		known = past{last: last}
 	}
 	return known, now, err
 }

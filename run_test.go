@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -460,5 +462,36 @@ func TestStaleInRecords(t *testing.T) {
 				t.Errorf("%s, %s: %s, want %s", address, object, got, want)
 			}
 		}
+	}
+}
+
+// TestResultsNotRead: pools are served whether anybody reads the results or not.
+func TestResultsNotRead(t *testing.T) {
+	t.Parallel()
+	const pools = 400 // whose results do not fit into a pipe
+	database := sqliteDatabase(t, fmt.Sprintf(`WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)
+		INSERT INTO worker_pools (id, name) SELECT n, 'pool ' || n FROM i`, pools))
+	state := newState(t)
+	cmd, _, _ := program(t, "--database", database, "--state", state, "--output", "json")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writer.Close()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if _, err := os.Stat(state); err == nil && len(evaluations(t, state)) == pools {
+			break
+		}
+	}
+	if n := len(evaluations(t, state)); n != pools {
+		t.Errorf("%d pools were evaluated while nobody read, want %d", n, pools)
+	}
+	printed, _ := io.ReadAll(reader)
+	if err := cmd.Wait(); err != nil || bytes.Count(printed, []byte("\n")) != pools {
+		t.Errorf("%v, %d lines", err, bytes.Count(printed, []byte("\n")))
 	}
 }
