@@ -135,15 +135,11 @@ type database struct {
 	idle     *idle  // connections for what comes next, where one run has more to ask; nil: none is kept
 }
 
-// idle are connections that nothing is done with.
+// idle are connections that nothing is done with, each for pingEvery at most: after longer, what lies between may have
+// forgotten it, and others may want its place.
 type idle struct {
 	mu    sync.Mutex
-	conns []*idleConn
-}
-
-type idleConn struct {
-	*pgconn.PgConn
-	since time.Time
+	conns []*pgconn.PgConn
 }
 
 func init() {
@@ -440,11 +436,8 @@ func (d database) role() string {
 // connect connects to PostgreSQL within connectLimit. It is the protocol's connection, without pgx's types: to set those up
 // would take longer than to connect.
 func (d database) connect(ctx context.Context) (*pgconn.PgConn, error) {
-	for kept := d.idle.take(); kept != nil; kept = d.idle.take() {
-		if time.Since(kept.since) < pingEvery { // after longer, what lies between may have forgotten it
-			return kept.PgConn, nil
-		}
-		closeConn(ctx, kept.PgConn)
+	if kept := d.idle.take(); kept != nil {
+		return kept, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
 	defer cancel()
@@ -505,22 +498,21 @@ func (d database) done(ctx context.Context, conn *pgconn.PgConn) {
 		closeConn(ctx, conn)
 		return
 	}
-	kept := &idleConn{conn, time.Now()}
 	d.idle.mu.Lock()
 	defer d.idle.mu.Unlock()
-	d.idle.conns = append(d.idle.conns, kept)
-	time.AfterFunc(pingEvery, func() { // others may want its place
+	d.idle.conns = append(d.idle.conns, conn)
+	time.AfterFunc(pingEvery, func() {
 		d.idle.mu.Lock()
 		defer d.idle.mu.Unlock()
-		if i := slices.Index(d.idle.conns, kept); i >= 0 {
+		if i := slices.Index(d.idle.conns, conn); i >= 0 {
 			d.idle.conns = slices.Delete(d.idle.conns, i, i+1)
-			closeConn(context.WithoutCancel(ctx), conn)
+			closeConn(ctx, conn)
 		}
 	})
 }
 
 // take takes the connection that was kept last; nil if there is none.
-func (i *idle) take() *idleConn {
+func (i *idle) take() *pgconn.PgConn {
 	if i == nil {
 		return nil
 	}
@@ -538,7 +530,7 @@ func (i *idle) take() *idleConn {
 // close closes the connections that are kept.
 func (d database) close(ctx context.Context) {
 	for kept := d.idle.take(); kept != nil; kept = d.idle.take() {
-		closeConn(ctx, kept.PgConn)
+		closeConn(ctx, kept)
 	}
 }
 

@@ -320,13 +320,13 @@ func relay(reader *os.File, output io.Writer, prefix string) (tail []byte) {
 				lines = append(lines, '\n')
 			}
 			rest = rest[end:]
-			if len(lines) >= writeSize || len(rest) == 0 {
-				output.Write(lines) // a closed standard error stops nothing
+			if len(lines) >= writeSize {
+				output.Write(lines)
 				lines = lines[:0]
 			}
 		}
 		if len(lines) > 0 {
-			output.Write(lines)
+			output.Write(lines) // a closed standard error stops nothing
 		}
 		if err != nil {
 			return tail
