@@ -154,7 +154,10 @@ func (b *bench) onePool() error {
 	if err != nil {
 		return err
 	}
-	psql := b.psql("one")
+	psql, err := b.psql("one", 1)
+	if err != nil {
+		return err
+	}
 	if err := b.compare("one pool due, command `true`, 200,000 builds, with the index", b.runs, due, psql.then("sh", "-c", "true"),
 		"psql, then sh -c true", 1.25); err != nil {
 		return err
@@ -184,13 +187,17 @@ func (b *bench) manyBuilds() error {
 	if err != nil {
 		return err
 	}
-	if err := b.compare("5 pools, 5,000,000 builds, without the index", b.fewRuns, run, b.psql("builds"), "psql", 1.1); err != nil {
+	psql, err := b.psql("builds", 5)
+	if err != nil {
+		return err
+	}
+	if err := b.compare("5 pools, 5,000,000 builds, without the index", b.fewRuns, run, psql, "psql", 1.1); err != nil {
 		return err
 	}
 	if err := b.sql("builds", index); err != nil {
 		return err
 	}
-	return b.compare("with the index", b.runs, run, b.psql("builds"), "psql", 1.1)
+	return b.compare("with the index", b.runs, run, psql, "psql", 1.1)
 }
 
 // manyPools is ever more pools of which none is due.
@@ -236,31 +243,50 @@ func (b *bench) duePools() error {
 	return b.compare("--jobs 2", b.fewRuns, two, one, "--jobs 1", 0.7)
 }
 
-// longState is a state file with many evaluations, one in so many seconds of 180 days: each run removes as many of the older
-// half as a short run ever does.
+// longState is a state file with many evaluations, evenly over the days that they are kept for, of which now and then one is
+// too old, and evenly over twice as many: then each run removes as many as a short run ever does.
 func (b *bench) longState() error {
 	empty, err := b.due("one", 1)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(b.directory, "long.db")
-	run := b.onState("one", path)
-	if err := run.run(nil); err != nil {
-		return err
-	}
-	if err := sqlite(path, fmt.Sprintf(`INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size,
-			queued_size, ended, outcome, exit_code, output, planned)
-		WITH RECURSIVE i(n, at) AS (SELECT 1, unixepoch() - 180 * 86400 UNION ALL SELECT n + 1, at + 180 * 86400.0 / %[1]d FROM i WHERE n < %[1]d)
-		SELECT database, 1 + n %% 8, 'pool-' || n %% 8, CAST(at * 1000 AS INTEGER), 0, 0, 5, 5, size, queued_size,
-			CAST(at * 1000 AS INTEGER) + 5000, outcome, exit_code, hex(randomblob(50)), planned
-		FROM (SELECT * FROM evaluations LIMIT 1), i`, b.evaluations), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
-		return err
-	}
-	if err := b.compare("a state with 1,000,000 evaluations, of which each run removes some", b.runs, run, empty, "an empty state", 1.1); err != nil {
-		return err
-	}
-	if left, err := count(path); err != nil || left > b.evaluations {
-		return errors.Join(err, fmt.Errorf("of %d evaluations none was removed", left))
+	const kept = 90 * 86400
+	for _, kind := range []struct {
+		work, begin string
+		seconds     int
+	}{
+		// The oldest 10,000 become too old while it is measured, one each 10 ms: a few in each run.
+		{"a state with 1,000,000 evaluations, of which a few become too old", fmt.Sprintf(`UPDATE evaluations
+			SET started = CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER) - %d + (id - 2) * 10 WHERE id BETWEEN 2 AND 10001`, kept*1000), kept},
+		{"the same, half of them too old", "SELECT 1", 2 * kept},
+	} {
+		path := filepath.Join(b.directory, fmt.Sprintf("long%d.db", kind.seconds))
+		run := b.onState("one", path)
+		if err := run.run(nil); err != nil {
+			return err
+		}
+		if err := sqlite(path, fmt.Sprintf(`INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size,
+				queued_size, ended, outcome, exit_code, output, planned)
+			WITH RECURSIVE i(n, at) AS (SELECT 1, unixepoch() - %[1]d UNION ALL SELECT n + 1, at + %[1]d.0 / %[2]d FROM i WHERE n < %[2]d)
+			SELECT database, 1 + n %% 8, 'pool-' || (1 + n %% 8), CAST(at * 1000 AS INTEGER), 0, 0, 5, 5, size, queued_size,
+				CAST(at * 1000 AS INTEGER) + 5000, outcome, exit_code, hex(randomblob(50)), planned
+			FROM (SELECT * FROM evaluations LIMIT 1), i`, kind.seconds, b.evaluations), kind.begin, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+			return err
+		}
+		before, err := count(path)
+		if err != nil {
+			return err
+		}
+		if err := b.compare(kind.work, b.runs, run, empty, "an empty state", 1.1); err != nil {
+			return err
+		}
+		after, err := count(path)
+		if err != nil {
+			return err
+		}
+		if runs := b.runs + warmups; before+runs-after < runs { // each run adds one
+			return fmt.Errorf("%d runs removed %d evaluations of %d", runs, before+runs-after, before)
+		}
 	}
 	return nil
 }
@@ -337,9 +363,17 @@ func (b *bench) size() error {
 	return b.compare("--version", b.runs, command{{b.program, "--version"}}, command{{b.empty}}, "an empty Go program", 0)
 }
 
-// psql is a bare psql with the query.
-func (b *bench) psql(database string) command {
-	return command{{filepath.Join(b.bin, "psql"), "-XqAt", "-d", b.address(database), "-f", b.query}}
+// psql is a bare psql with the query, which answers with a line a pool. Of a file it would end with 0 whatever the server says.
+func (b *bench) psql(database string, pools int) (command, error) {
+	query := command{{filepath.Join(b.bin, "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", b.address(database), "-f", b.query}}
+	var printed strings.Builder
+	if err := query.run(&printed); err != nil {
+		return nil, err
+	}
+	if lines := strings.Count(printed.String(), "\n"); lines != pools {
+		return nil, fmt.Errorf("psql prints %d lines instead of %d", lines, pools)
+	}
+	return query, nil
 }
 
 // due is a run in which each of the database's pools is due, each time.

@@ -37,12 +37,14 @@ func environment() []string {
 	})
 }
 
-// inTurn runs two commands in turn, and returns the medians of what they took and of the first's share of the second's. Some
-// runs before are not counted.
+// warmups are runs of each command before those that count.
+const warmups = 2
+
+// inTurn runs two commands in turn, and returns the medians of what they took and of the first's share of the second's.
 func inTurn(runs int, first, second command) (one, two time.Duration, ratio float64, err error) {
 	var ones, twos []time.Duration
 	var ratios []float64
-	for i := -2; i < runs; i++ {
+	for i := -warmups; i < runs; i++ {
 		var took [2]time.Duration
 		for j, c := range []command{first, second} {
 			begun := time.Now()
