@@ -255,7 +255,7 @@ func (r *columnReader) text(column, byDefault string) string {
 	return cmp.Or(typed[string](r, column, "text"), byDefault)
 }
 
-// parseVariables parses the column variables, a JSON object; empty and NULL are an empty one.
+// parseVariables parses the column variables, a JSON object; empty, NULL and an empty list are an empty one.
 func parseVariables(column any) (map[string]any, error) {
 	text, _ := column.(string)
 	variables := map[string]any{}
@@ -265,6 +265,10 @@ func parseVariables(column any) (map[string]any, error) {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&variables); err != nil {
+		var list []any
+		if json.Unmarshal([]byte(text), &list) == nil && len(list) == 0 { // as PHP and others write an empty object
+			return map[string]any{}, nil
+		}
 		return nil, fmt.Errorf("variables is not a JSON object: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {

@@ -134,10 +134,17 @@ func TestInvalidSettings(t *testing.T) {
 		{"variables", "{", "variables is not a JSON object"},
 		{"variables", `{"a": 1} {}`, "variables is not a JSON object: there is more behind its end"},
 		{"variables", "1", "variables is not a JSON object"},
+		{"variables", "[[]]", "variables is not a JSON object"},
+		{"variables", `{"a": NaN}`, "variables is not a JSON object"},
 	} {
 		_, err := testPool(map[string]any{test.column: test.value}).checked(plugins{})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s = %v: error %v, want %q", test.column, test.value, err, test.want)
+		}
+	}
+	for _, empty := range []any{nil, "", " ", "{}", "[]", " [ ]\n"} {
+		if s, err := testPool(map[string]any{"variables": empty}).checked(plugins{}); err != nil || len(s.variables) != 0 {
+			t.Errorf("variables %q: %v, %v; want none", empty, s.variables, err)
 		}
 	}
 	for _, name := range []any{nil, "", "stock"} {

@@ -1,0 +1,369 @@
+package shelltemplate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// places.go owns where values may stand. A command is parsed by the grammars of bash and of POSIX, since either may be
+// /bin/sh, and once more with an x for each byte of the values: where the two trees differ, a value is syntax. What stands
+// around a value in the tree decides the rest; inside anything that is not listed here only whole numbers may stand.
+
+type place struct {
+	from, to int // in the command
+	kind     kind
+	source   string // its {{ … }}
+	value    string
+}
+
+type kind int
+
+const (
+	number kind = iota
+	word
+	quotedWord // by |quote
+	jsonWord   // by |json
+	refused    // an x stands for what is no plain word
+	asWritten  // by |safe, which is held to nothing
+)
+
+// checkPlaces returns an error, with its cure, where some shell would not take a value as it is meant.
+func checkPlaces(line string, places []place, environment map[string]string) error {
+	harmless := !strings.ContainsAny(line, "<>{[(")
+	for _, p := range places {
+		if p.from > 0 && line[p.from-1] == '$' {
+			return fmt.Errorf("%s stands directly behind $, which would make the name of a variable of it: put something between them", p.source)
+		}
+		harmless = harmless && p.kind == number
+	}
+	if harmless || len(places) == 0 {
+		return nil
+	} else if err := tooLong(line); err != nil {
+		return err
+	}
+	for _, shell := range []syntax.LangVariant{syntax.LangBash, syntax.LangPOSIX} {
+		file, err := parse(shell, line)
+		if err != nil && shell == syntax.LangPOSIX { // it has something of bash's
+			return nil
+		} else if err != nil {
+			p := places[max(0, slices.IndexFunc(places, func(p place) bool { return p.kind != number }))]
+			if p.kind == refused {
+				return fmt.Errorf("%s %w", p.source, p.notPlain("", environment))
+			}
+			return fmt.Errorf("%s cannot be placed, since how the shell reads the command cannot be told (%w): close every quote and bracket, "+
+				"and write no quotes around |quote", p.source, err)
+		}
+		shape := shapeOf(file)
+		isSyntax := func(places ...place) bool {
+			neutral := []byte(line)
+			for _, p := range places {
+				if p.kind == word || p.kind == number {
+					copy(neutral[p.from:], strings.Repeat("x", p.to-p.from))
+				}
+			}
+			other, err := parse(shell, string(neutral))
+			return err != nil || !slices.Equal(shape, shapeOf(other))
+		}
+		if isSyntax(places...) {
+			p := places[max(0, slices.IndexFunc(places, func(p place) bool { return isSyntax(p) }))]
+			return fmt.Errorf("%s is %q, which a shell would take for syntax there (an assignment, a keyword, the end of a here-document "+
+				"or the like): add |quote, or write it elsewhere", p.source, p.value)
+		}
+		if err := check(file, line, places, environment); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tooLong refuses what would take the shell's parser more than a moment: its time grows by the square of what is inside
+// each other, so that a bracket or an operator counts ten.
+func tooLong(line string) error {
+	words := strings.Count(line, " ") + strings.Count(line, "\n") + strings.Count(line, ";")
+	for _, operator := range "({[`&|$<" {
+		words += 10 * strings.Count(line, string(operator))
+	}
+	if words > wordLimit {
+		return fmt.Errorf("it renders to more than %d words (an operator counts ten): call a script instead", wordLimit)
+	}
+	return nil
+}
+
+func parse(shell syntax.LangVariant, line string) (*syntax.File, error) {
+	return syntax.NewParser(syntax.Variant(shell), syntax.KeepComments(true)).Parse(strings.NewReader(line), "")
+}
+
+type node struct {
+	kind reflect.Type // nil where the innermost open one ends
+	from uint
+}
+
+// shapeOf lists the nodes of a command. In a brace expansion a comma of a value's would make two words of it.
+func shapeOf(file *syntax.File) (shape []node) {
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if n == nil {
+			shape = append(shape, node{})
+			return true
+		}
+		shape = append(shape, node{reflect.TypeOf(n), n.Pos().Offset()})
+		if w, isWord := n.(*syntax.Word); isWord {
+			for open := []*syntax.Word{{Parts: slices.Clone(w.Parts)}}; len(open) > 0; open = open[1:] {
+				syntax.SplitBraces(open[0])
+				for _, part := range open[0].Parts {
+					if braces, is := part.(*syntax.BraceExp); is {
+						shape, open = append(shape, node{reflect.TypeOf(part), uint(len(braces.Elems))}), append(open, braces.Elems...)
+					}
+				}
+			}
+		}
+		return true
+	})
+	return shape
+}
+
+// check finds the values in a command, and holds each to what stands around it.
+func check(file *syntax.File, line string, places []place, environment map[string]string) (err error) {
+	around, found := []context{{names: computesWithNames(file, line)}}, make([]bool, len(places))
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if n == nil {
+			around = around[:len(around)-1]
+			return true
+		}
+		c := around[len(around)-1].enter(n, line)
+		around = append(around, c)
+		switch n.(type) {
+		case *syntax.Lit, *syntax.SglQuoted, *syntax.Comment:
+			from, to := int(n.Pos().Offset()), int(n.End().Offset())
+			first, _ := slices.BinarySearchFunc(places, from, func(p place, at int) int { return p.from - at })
+			for ; first < len(places) && places[first].from < to && err == nil; first++ {
+				found[first] = true
+				if err = places[first].check(line, c, environment); err != nil {
+					err = fmt.Errorf("%s %w", places[first].source, err)
+				}
+			}
+		}
+		return true
+	})
+	switch i := slices.Index(found, false); {
+	case err != nil || i < 0:
+		return err
+	case places[i].kind == jsonWord: // its quotes are the shell's, and make other words
+		return fmt.Errorf("%s %w", places[i].source, errJSON)
+	default:
+		return fmt.Errorf("%s stands where the shell's grammar has no word: make it a word of its own", places[i].source)
+	}
+}
+
+// context is what a node is inside of.
+type context struct {
+	node       syntax.Node
+	inside     string // the innermost quotes: ', " or <<
+	computed   bool   // with what a variable of that name holds, or it has rules of its own
+	document   bool   // a here-document
+	continued  bool   // one with a line that goes on in the next
+	backquotes bool   // in which a backslash means something
+	twice      bool   // a shell reads it again
+	twiceFrom  uint   // where in a command its arguments begin that are read again
+	word       uint   // where the innermost word of a command begins
+	names      bool   // somewhere the command computes with variables
+	variable   bool   // a value of one
+}
+
+// enter returns the context of a child of c's node.
+func (c context) enter(n syntax.Node, line string) context {
+	switch parent := c.node.(type) {
+	case *syntax.CallExpr:
+		c.twice, c.word = c.twice || n.Pos().Offset() >= c.twiceFrom, n.Pos().Offset()
+	case *syntax.BinaryCmd:
+		c.twice = c.twice || parent.Op != syntax.AndStmt && parent.Op != syntax.OrStmt && n == parent.X && feedsShell(parent.Y)
+	case *syntax.Redirect:
+		if n == parent.Hdoc {
+			c.inside, c.document = "<<", true
+			c.continued = strings.Contains(line[n.Pos().Offset():n.End().Offset()], "\\\n")
+		} else {
+			c.computed = c.computed || parent.Hdoc != nil || parent.Op == syntax.DplIn || parent.Op == syntax.DplOut || parent.Op == syntax.WordHdoc
+		}
+	case *syntax.Assign:
+		c.computed = c.computed || parent.Naked || n != parent.Value && n != parent.Array || slices.Contains(computedNames, parent.Name.Value)
+		c.variable = true
+		c.twice = c.twice || parent.Name != nil && slices.Contains(evaluatedNames, parent.Name.Value)
+	case *syntax.WordIter:
+		c.variable = true
+	case *syntax.ArrayElem:
+		c.computed = c.computed || n != parent.Value
+	}
+	switch n := n.(type) {
+	case *syntax.File, *syntax.Stmt, *syntax.Block, *syntax.Subshell, *syntax.IfClause, *syntax.WhileClause, *syntax.ForClause, *syntax.WordIter,
+		*syntax.FuncDecl, *syntax.CaseClause, *syntax.CaseItem, *syntax.TimeClause, *syntax.BinaryCmd, *syntax.Redirect, *syntax.Assign,
+		*syntax.ArrayExpr, *syntax.ArrayElem, *syntax.Word, *syntax.Comment:
+	case *syntax.CallExpr:
+		c.twiceFrom = rereadFrom(n)
+	case *syntax.DeclClause:
+		c.computed = c.computed || hasOption(n)
+	case *syntax.CmdSubst:
+		c.inside, c.backquotes = "", c.backquotes || n.Backquotes
+	case *syntax.DblQuoted:
+		c.inside = `"`
+	case *syntax.SglQuoted:
+		c.inside = "'"
+	case *syntax.Lit:
+		_, inWord := c.node.(*syntax.Word)
+		c.computed = c.computed || !inWord && c.inside != `"`
+	default:
+		c.computed = true
+	}
+	c.node = n
+	return c
+}
+
+var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+
+// check holds the value to the context of the node that it is in.
+func (p place) check(line string, c context, environment map[string]string) error {
+	quotes, isQuotes := c.node.(*syntax.SglQuoted)
+	begins := isQuotes && int(quotes.Pos().Offset()) == p.from && !quotes.Dollar
+	digits := p.from
+	for digits > 0 && line[digits-1] >= '0' && line[digits-1] <= '9' {
+		digits--
+	}
+	unquoted := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(p.value, "'"), "'"), `'\''`, "'")
+	switch {
+	case p.kind == refused:
+		return p.notPlain(c.inside, environment)
+	case (c.computed || c.twice && p.kind == word && strings.Contains(line[c.word:p.from], "[")) && (p.kind > word || digits < p.from && line[digits] == '0' || !wholeNumber.MatchString(p.value)):
+		return errors.New("stands where a shell computes, or takes a name, or has rules of its own (arithmetic, a subscript, ${…}, [[ … ]], <<, >&): " +
+			"only a whole number may, without a 0 before it")
+	case c.names && c.variable && !wholeNumber.MatchString(p.value):
+		return errors.New("goes into a variable, and the command computes with variables elsewhere, in bash also with those that a text names: " +
+			"write the value where it is used")
+	case c.continued:
+		return errors.New(`stands in a here-document with a line that ends in \: end none with it there`)
+	case c.twice && (p.kind == quotedWord && !plainWord(unquoted) || p.kind == jsonWord && strings.ContainsAny(p.value, "[{")):
+		return errors.New("would be read twice there, the second time without its quotes (as eval, ssh, sh -c, trap, read or -v do): pass " +
+			"something plain, such as the pool's id, or hand it over in a file")
+	case p.kind == quotedWord && (!begins || c.backquotes || c.document):
+		return errors.New("is quoted, but stands inside quotes, a comment or something else in which quotes do not quote: take that away, or the |quote")
+	case p.kind == jsonWord && (c.inside != "'" && c.inside != "<<" || begins || c.backquotes):
+		return errJSON
+	}
+	return nil
+}
+
+var errJSON = errors.New(`is JSON, which stands between single quotes: '{"pool": {{ … |json }}}'`)
+
+// notPlain is the error of a value that is no plain word, with the cures that help inside these quotes.
+func (p place) notPlain(inside string, environment map[string]string) error {
+	variable := environment[strings.Trim(p.source, "{}- ")]
+	cures := map[string]string{
+		"":   "add |quote, or |safe where the shell is to read it",
+		`'`:  `add |json where a JSON value is meant, else end the quotes before it and add |quote: '…'{{ … |quote }}'…'`,
+		`"`:  `end the quotes before it and add |quote: "…"{{ … |quote }}"…"`,
+		"<<": "add |json where a JSON value is meant, or |safe where any text may stand",
+	}[inside]
+	switch {
+	case variable != "" && inside == "":
+		cures = `write "$` + variable + `", else ` + cures
+	case variable != "" && inside == `"`:
+		cures = "write ${" + variable + "}, or " + cures
+	case variable != "" && inside == "<<":
+		cures = "write ${" + variable + "}, with no quotes around the here-document's delimiter, or " + cures
+	}
+	return fmt.Errorf("is %.100q, which a shell would not take as one plain word: %s", p.value, cures)
+}
+
+// What reads an argument a second time, by the option that makes it do so: as a shell does, or as the name of a variable,
+// whose subscript bash evaluates.
+var (
+	always        = regexp.MustCompile(``)
+	commandOption = regexp.MustCompile(`^(-[A-Za-z]*c|--command)`)
+	nameOption    = regexp.MustCompile(`^-[vRpS]`)
+
+	rereaders = map[string]*regexp.Regexp{"$": always, "eval": always, "trap": always, "alias": always, "watch": always, "parallel": always,
+		"ssh": always, "autossh": always, "mosh": always, "pssh": always, "rsh": always, "scp": always, "rsync": always,
+		"read": always, "unset": always, "mapfile": always, "readarray": always, "getopts": always, "compgen": always, "complete": always,
+		"printf": nameOption, "test": nameOption, "[": nameOption, "wait": nameOption, "env": nameOption,
+		"su": commandOption, "runuser": commandOption, "script": commandOption, "flock": commandOption, "busybox": commandOption}
+	shell        = regexp.MustCompile(`^r?(sh|bash|dash|ash|ksh|ksh93|mksh|posh|yash|zsh|fish|csh|tcsh)$`)
+	inputReaders = []string{"su", "ssh", "autossh", "pssh", "rsh", "at", "batch", "parallel", "busybox"}
+
+	computedNames  = []string{"OPTIND", "RANDOM", "SRANDOM", "SECONDS", "LINENO", "HISTCMD", "BASHPID"}
+	evaluatedNames = []string{"PS0", "PS1", "PS2", "PS4", "ENV", "BASH_ENV", "PROMPT_COMMAND"}
+)
+
+var name = regexp.MustCompile(`[A-Za-z_]`)
+
+// computesWithNames tells whether something in a command reads variables as numbers, and with them what they name in turn.
+func computesWithNames(file *syntax.File, line string) bool {
+	for n := range syntax.Preorder(file) {
+		decl, isDecl := n.(*syntax.DeclClause)
+		test, isTest := n.(*syntax.BinaryTest)
+		switch n.(type) {
+		case *syntax.ArithmExp, *syntax.ArithmCmd, *syntax.LetClause, *syntax.CStyleLoop, *syntax.BinaryTest, *syntax.DeclClause:
+			computes := (!isDecl || hasOption(decl)) && (!isTest || test.Op >= syntax.TsEql && test.Op <= syntax.TsGtr)
+			if computes && name.MatchString(line[n.Pos().Offset():n.End().Offset()]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasOption tells whether a declaration has one, such as -i, which computes, or -n, which refers.
+func hasOption(n *syntax.DeclClause) bool {
+	return slices.ContainsFunc(n.Args, func(a *syntax.Assign) bool { return strings.HasPrefix(literal(a.Value), "-") })
+}
+
+// rereadFrom returns where in a command the arguments begin that are read twice, wherever in it the word stands that does so.
+func rereadFrom(n *syntax.CallExpr) (from uint) {
+	from = math.MaxUint
+	found := map[*regexp.Regexp]bool{}
+	for _, w := range slices.Backward(n.Args) {
+		word := literal(w)
+		for _, option := range []*regexp.Regexp{always, commandOption, nameOption} {
+			found[option] = found[option] || option.MatchString(word)
+		}
+		word = path.Base(word)
+		if found[rereaders[word]] && (word != "$" || w == n.Args[0]) || found[commandOption] && shell.MatchString(word) {
+			from = w.End().Offset()
+		}
+	}
+	return from
+}
+
+// feedsShell tells whether something in the right side of a pipe may read its input as a shell.
+func feedsShell(right *syntax.Stmt) bool {
+	for n := range syntax.Preorder(right) {
+		if w, isWord := n.(*syntax.Word); isWord && (shell.MatchString(path.Base(literal(w))) || slices.Contains(inputReaders, path.Base(literal(w)))) {
+			return true
+		}
+	}
+	return false
+}
+
+// literal returns a word without its quotes, with a $ for what is expanded in it.
+func literal(w *syntax.Word) (s string) {
+	if w == nil {
+		return ""
+	}
+	syntax.Walk(w, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.Lit:
+			s += strings.ReplaceAll(n.Value, `\`, "")
+		case *syntax.SglQuoted:
+			s += n.Value
+		case *syntax.ParamExp, *syntax.CmdSubst, *syntax.ArithmExp, *syntax.ProcSubst:
+			s += "$"
+			return false
+		}
+		return true
+	})
+	return s
+}
