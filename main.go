@@ -3,7 +3,7 @@
 
 // Package main is vespene-autoscale, which sizes the worker pools of a Vespene CI server once and exits: it reads the
 // pools and their builds from Vespene's database (db.go), looks up in a local file when each was last evaluated
-// (state.go), computes how many workers it should have (plan.go), makes and runs its command (render.go, exec.go), and
+// (state.go), computes how many workers it should have (plan.go), makes and runs its command (internal/shelltemplate, exec.go), and
 // says what it did (report.go). main.go has the command line, the run over the pools and the exit codes.
 package main
 

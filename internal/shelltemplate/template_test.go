@@ -3,8 +3,10 @@ package shelltemplate
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,6 +101,62 @@ func TestCommands(t *testing.T) {
 		} else if err != nil || c.Line != row[1] {
 			t.Errorf("%s: %q, %v; want %q", row[0], c.Line, err, row[1])
 		}
+	}
+}
+
+// TestManual: the manual's tables say what is so: Jinja2's ways are refused, what stands beside them is accepted, and each
+// filter's example has the result that it shows.
+func TestManual(t *testing.T) {
+	content, err := os.ReadFile("../../docs/autoscaling.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, manual, _ := strings.Cut(string(content), "These are the filters.")
+	filterTable, manual, _ := strings.Cut(manual, "### Written for Jinja2")
+	jinja, _, _ := strings.Cut(manual, "### Values and the shell")
+	values := sampleValues()
+	values["worker_pool"].(map[string]any)["name"] = "web"
+	maps.Copy(values["variables"].(map[string]any), map[string]any{"comment": "it's", "flags": "-x -y"})
+	code := func(cell string) (spans []string) {
+		for _, match := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(strings.ReplaceAll(cell, `\|`, "|"), -1) {
+			if strings.Contains(match[1], "{{") || strings.Contains(match[1], "{%") {
+				spans = append(spans, match[1])
+			}
+		}
+		return spans
+	}
+	examples, habits := 0, 0
+	for line := range strings.Lines(filterTable) {
+		cells := regexp.MustCompile(` \| `).Split(line, -1)
+		if len(cells) < 3 || len(code(cells[1])) != 1 {
+			continue
+		}
+		examples++
+		c, err := Render("x"+code(cells[1])[0], values, nil)
+		want := regexp.MustCompile("`([^`]+)`").FindStringSubmatch(cells[2])
+		if err != nil || want != nil && c.Line != "x"+want[1] {
+			t.Errorf("%s: %q, %v; want %q", cells[1], c.Line, err, want)
+		}
+	}
+	for line := range strings.Lines(jinja) {
+		cells := regexp.MustCompile(` \| `).Split(line, -1)
+		if len(cells) != 2 {
+			continue
+		}
+		for _, habit := range code(cells[0]) {
+			habits++
+			if c, err := Render("x"+habit, values, nil); err == nil {
+				t.Errorf("%s renders to %q", habit, c.Line)
+			}
+		}
+		for _, better := range code(cells[1]) {
+			if _, err := Render("x; "+better, values, nil); err != nil {
+				t.Errorf("%s: %v", better, err)
+			}
+		}
+	}
+	if examples < 11 || habits < 25 {
+		t.Errorf("found %d examples and %d habits", examples, habits)
 	}
 }
 
