@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -188,48 +187,68 @@ func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
 	}
 }
 
-// TestSignalledAtRandom ends 200 runs (50 under the race detector, which slows their start) by a signal at any moment: no command without its row, each gets one SIGINT at most
-// and time to save, and every row has its outcome.
-func TestSignalledAtRandom(t *testing.T) {
+// TestSignalled ends runs by a signal, at each step up to the end of the command and at random moments: no command runs
+// without its row, each gets one SIGINT at most and time to save, and every row has its outcome.
+func TestSignalled(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
 	log := filepath.Join(directory, "log")
+	content := func() []byte {
+		content, err := os.ReadFile(log)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return content
+	}
+	begun := func() int { return len(regexp.MustCompile(`(?m)^\d+\n`).FindAll(content(), -1)) }
 	database := onePool(t, "exec saver "+log+" 20ms")
-	random := rand.New(rand.NewPCG(9, 10))
-	codes, runs := map[int]int{}, 200
+	signals := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}
+
+	random, runs := rand.New(rand.NewPCG(9, 10)), 50
 	if raceDetector {
-		runs = 50
+		runs = 10
 	}
 	for range runs {
 		cmd, _, stderr := program(t, "--database", database, "--state", state, "--force")
-		signal := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[random.IntN(2)]
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(4 * math.Pow(2, 8*random.Float64()) * float64(time.Millisecond))) // to 1 s, as TestKilled
+		start(t, cmd)
+		time.Sleep(randomMoment(random))
+		signal := signals[random.IntN(2)]
 		cmd.Process.Signal(signal)
 		code := exitOf(t, cmd.Wait())
 		if code != 128+int(signal) && code != -int(signal) { // before it had begun to listen
 			t.Fatalf("%v: exit %d, %s", signal, code, stderr)
 		}
-		codes[code]++
 	}
-	content, err := os.ReadFile(log)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
+
+	recordEvaluation(t, onePool(t, "true"), state) // so that there is a state
+	run := heldRun{database, state, filepath.Join(directory, "hold"), begun}
+	for _, step := range []string{beforeClaim, beforeCommand, inCommand} {
+		for i := range 6 {
+			before, signal := begun(), signals[i%2]
+			cmd, release := run.at(t, step)
+			cmd.Process.Signal(signal)
+			release()
+			if code := exitOf(t, cmd.Wait()); code != 128+int(signal) {
+				t.Errorf("%s: exit %d", step, code)
+			}
+			if n := begun(); step == inCommand && n != before+1 {
+				t.Errorf("%s: %d commands, want one", step, n-before)
+			}
+		}
 	}
-	begun := regexp.MustCompile(`(?m)^\d+\n`).FindAll(content, -1)
-	if unsaved := regexp.MustCompile(`(?m)^\d+\nSIGINT\nsaved\n`).ReplaceAll(content, nil); len(unsaved) > 0 {
+
+	if unsaved := regexp.MustCompile(`(?m)^\d+\nSIGINT\nsaved\n`).ReplaceAll(content(), nil); len(unsaved) > 0 {
 		t.Errorf("commands that did not get one SIGINT and the time to save: %q", unsaved)
 	}
-	all := evaluations(t, state)
+	all, outcomes := evaluations(t, state), map[string]int{}
 	for _, e := range all {
-		if e.outcome != interrupted || !e.ended {
+		outcomes[e.outcome]++
+		if !e.ended {
 			t.Errorf("recorded %+v", e)
 		}
 	}
-	t.Logf("%d commands, %d evaluations, exit codes %v", len(begun), len(all), codes)
-	if len(begun) > len(all) || len(begun) < runs/10 || codes[143]+codes[130] < runs/4 {
-		t.Errorf("%d commands, %d evaluations, exit codes %v", len(begun), len(all), codes)
+	n, ended := begun(), outcomes[interrupted]
+	if n > ended || n < 6 || ended < 2*6 || outcomes[scaled] != 1 || len(all) != ended+1 {
+		t.Errorf("%d commands, %v", n, outcomes)
 	}
 }

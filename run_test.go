@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -482,16 +484,38 @@ func TestResultsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	writer.Close()
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if _, err := os.Stat(state); err == nil && len(evaluations(t, state)) == pools {
-			break
+	n := 0
+	for grew := time.Now(); n < pools && time.Since(grew) < time.Minute; time.Sleep(100 * time.Millisecond) {
+		if now := endedEvaluations(t, state); now > n {
+			n, grew = now, time.Now()
 		}
 	}
-	if n := len(evaluations(t, state)); n != pools {
+	if n != pools {
 		t.Errorf("%d pools were evaluated while nobody read, want %d", n, pools)
 	}
 	printed, _ := io.ReadAll(reader)
 	if err := cmd.Wait(); err != nil || bytes.Count(printed, []byte("\n")) != pools {
 		t.Errorf("%v, %d lines", err, bytes.Count(printed, []byte("\n")))
 	}
+}
+
+// endedEvaluations counts the evaluations that have ended. The state file may not be there yet, nor its table.
+func endedEvaluations(t testing.TB, state string) (n int) {
+	t.Helper()
+	if _, err := os.Stat(state); errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	db := openSQLiteFile(t, state)
+	defer db.Close()
+	var tables int
+	if err := db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name = 'evaluations'").Scan(&tables); err != nil {
+		t.Fatal(err)
+	}
+	if tables == 0 {
+		return 0
+	}
+	if err := db.QueryRow("SELECT count(*) FROM evaluations WHERE ended IS NOT NULL").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

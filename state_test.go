@@ -164,63 +164,120 @@ func TestNextDue(t *testing.T) {
 	}
 }
 
-// TestKilled kills the program at any moment of 200 runs: the state opens afterwards, no command ran without its row,
-// and none twice at once.
+// TestKilled kills the program at each step of an evaluation, and at random moments. The state opens afterwards, no
+// command ran without its row or beside another one, and the next run completes the row that was left open.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
-	database := onePool(t, "cd "+directory+"; mkdir running || echo twice >> log; echo begun >> log; sleep 0.05; rmdir running")
-	random := rand.New(rand.NewPCG(3, 4))
-	for range 200 {
-		// From 4 ms to 1 s, as often between 4 and 8 as between 500 and 1000: there is something to hit on any machine.
-		soon := time.Duration(4 * math.Pow(2, 8*random.Float64()) * float64(time.Millisecond))
-		cmd, _, _ := program(t, "--database", database, "--state", state, "--force")
-		cmd.Stdout, cmd.Stderr = nil, nil
-		if err := cmd.Start(); err != nil {
+	log := filepath.Join(directory, "log")
+	database := onePool(t, "cd "+directory+"; mkdir running || echo twice >> log; echo begun >> log; "+
+		"while [ -e hold ]; do sleep 0.01; done; sleep 0.05; rmdir running")
+	begun := func() int {
+		content, err := os.ReadFile(log)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
-		killed := time.AfterFunc(soon, func() { cmd.Process.Kill() })
+		if bytes.Contains(content, []byte("twice")) {
+			t.Fatalf("two commands at once: %s", content)
+		}
+		return bytes.Count(content, []byte("begun"))
+	}
+	checkState := func() {
+		t.Helper()
+		db := openSQLiteFile(t, state)
+		defer db.Close()
+		var check string
+		if err := db.QueryRow("PRAGMA integrity_check").Scan(&check); err != nil || check != "ok" {
+			t.Fatalf("the state: %q, %v", check, err)
+		}
+	}
+	// recovered is the next run, when what the killed one may have left running has ended.
+	recovered := func() (r ran) {
+		t.Helper()
+		waitFor(t, func() bool {
+			r = vespene(t, "--database", database, "--state", state, "--force")
+			return r.code != exitBusy
+		})
+		if r.code != 0 {
+			t.Fatalf("the next run: exit %d, %s", r.code, r.stderr)
+		}
+		for _, e := range evaluations(t, state) {
+			if e.outcome != scaled && e.outcome != interrupted || !e.ended {
+				t.Errorf("after the next run: %+v", e)
+			}
+		}
+		return r
+	}
+
+	random, runs := rand.New(rand.NewPCG(3, 4)), 100
+	if raceDetector {
+		runs = 10
+	}
+	for range runs {
+		cmd, _, _ := program(t, "--database", database, "--state", state, "--force")
+		cmd.Stdout, cmd.Stderr = nil, nil
+		start(t, cmd)
+		killed := time.AfterFunc(randomMoment(random), func() { cmd.Process.Kill() })
 		code := exitOf(t, cmd.Wait())
 		killed.Stop()
 		if code != 0 && code != exitBusy && code != -int(syscall.SIGKILL) {
 			t.Fatalf("exit %d", code)
 		}
-		db := openSQLiteFile(t, state)
-		var check string
-		err := db.QueryRow("PRAGMA integrity_check").Scan(&check)
-		db.Close()
-		if _, statErr := os.Stat(state); errors.Is(statErr, fs.ErrNotExist) {
+		if _, err := os.Stat(state); errors.Is(err, fs.ErrNotExist) {
 			continue // killed before there was one
 		}
-		if err != nil || check != "ok" {
-			t.Fatalf("the state: %q, %v", check, err)
-		}
-		log, err := os.ReadFile(filepath.Join(directory, "log"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		begun, rows := bytes.Count(log, []byte("begun")), 0
-		if begun > 0 {
-			rows = len(evaluations(t, state))
-		}
-		if begun > rows || bytes.Contains(log, []byte("twice")) {
-			t.Fatalf("%d commands, %d rows, log\n%s", begun, rows, log)
+		checkState()
+		if n := begun(); n > 0 && n > len(evaluations(t, state)) {
+			t.Fatalf("%d commands, and recorded %+v", n, evaluations(t, state))
 		}
 	}
-	waitFor(t, func() bool { _, err := os.Stat(filepath.Join(directory, "running")); return err != nil })
-	time.Sleep(100 * time.Millisecond) // for the last orphan's shell to end
-	r := vespene(t, "--database", database, "--state", state, "--force")
-	all := evaluations(t, state)
-	outcomes := map[string]int{}
-	for _, e := range all {
-		outcomes[e.outcome]++
-		if !e.ended {
-			t.Errorf("%+v is open still", e)
+	recovered()
+
+	run := heldRun{database, state, filepath.Join(directory, "hold"), begun}
+	for _, step := range []struct {
+		name        string
+		begun, rows int    // more than before
+		outcome     string // of that row
+		then        string // its outcome after the next run
+	}{
+		{beforeClaim, 0, 0, "", ""},
+		{beforeCommand, 0, 1, "", interrupted},
+		{inCommand, 1, 1, "", interrupted},
+		{beforeOutcome, 1, 1, "", interrupted},
+		{afterOutcome, 1, 1, scaled, scaled},
+	} {
+		for range 3 {
+			begunBefore, rowsBefore := begun(), len(evaluations(t, state))
+			cmd, release := run.at(t, step.name)
+			cmd.Process.Kill()
+			if code := exitOf(t, cmd.Wait()); code != -int(syscall.SIGKILL) {
+				t.Fatalf("%s: exit %d, want it killed", step.name, code)
+			}
+			all, n := evaluations(t, state), begun()
+			if n != begunBefore+step.begun || len(all) != rowsBefore+step.rows {
+				t.Fatalf("%s: %d commands more, recorded %+v", step.name, n-begunBefore, all[rowsBefore:])
+			}
+			for _, e := range all[rowsBefore:] {
+				if e.outcome != step.outcome || e.ended != (step.outcome != "") {
+					t.Errorf("%s: recorded %+v", step.name, e)
+				}
+			}
+			if step.name == inCommand {
+				if r := vespene(t, "--database", database, "--state", state, "--force"); r.code != exitBusy {
+					t.Errorf("beside a command whose run was killed: exit %d, %s", r.code, r.stderr)
+				}
+			}
+			release()
+			checkState()
+			r := recovered()
+			if strings.Contains(r.stderr, "an earlier run was killed") != (step.then == interrupted) {
+				t.Errorf("%s: the next run says %s", step.name, r.stderr)
+			}
+			all = evaluations(t, state)
+			if len(all) != rowsBefore+step.rows+1 || step.rows > 0 && all[rowsBefore].outcome != step.then {
+				t.Errorf("%s: the next run recorded %+v", step.name, all[rowsBefore:])
+			}
 		}
-	}
-	t.Logf("%d evaluations: %v", len(all), outcomes)
-	if r.code != 0 || outcomes[scaled] < 10 || outcomes[interrupted] < 10 {
-		t.Errorf("exit %d, %v: the kills did not hit what they were to", r.code, outcomes)
 	}
 }
 
