@@ -1,4 +1,6 @@
-package main
+//go:build e2e
+
+package e2e
 
 import (
 	"bufio"
@@ -18,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vespene-autoscale/e2e/testkit"
 )
 
 // box is a real systemd, booted in namespaces of its own on a throw-away overlay of this machine's files. It has this
@@ -35,10 +39,11 @@ func newBox(t *testing.T) *box {
 		_, err := os.Stat(program)
 		need(t, program, err == nil)
 	}
-	needNoCredential(t) // the box would have it, too
 	b := &box{shared: t.TempDir()}
-	chmod(t, b.shared, 0o755)
-	cmd := exec.Command("testdata/systemd-box", b.shared)
+	if err := os.Chmod(b.shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("e2e/systemd-box", b.shared)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -137,12 +142,13 @@ const (
 // evaluations reads the rows of the service's state.
 func (b *box) evaluations(t testing.TB) []recorded {
 	t.Helper()
-	copied, remove, err := copySQLite(b.path(stateFile)) // SQLite takes /proc/PID/root for a link
-	if err != nil {
-		t.Fatal(err)
+	copied := t.TempDir() // since SQLite takes /proc/PID/root for a link
+	for _, ending := range []string{"", "-wal"} {
+		if content, err := os.ReadFile(b.path(stateFile + ending)); err == nil {
+			writeFile(t, filepath.Join(copied, "state.db"+ending), content)
+		}
 	}
-	defer remove()
-	return evaluations(t, copied)
+	return evaluations(t, filepath.Join(copied, "state.db"))
 }
 
 // service is a box with the package installed, and a PostgreSQL database of one pool, web, with two queued builds, which
@@ -150,7 +156,7 @@ func (b *box) evaluations(t testing.TB) []recorded {
 type service struct {
 	*box
 	t        *testing.T
-	c        *cluster
+	c        *testkit.Cluster
 	database string
 }
 
@@ -161,12 +167,14 @@ func newService(t *testing.T, command string) *service {
 
 func newServiceIn(t *testing.T, b *box, command string) *service {
 	t.Helper()
-	c, name, _ := sharedPool(t, command)
-	c.exec(t, name, `INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 2);
+	c := testkit.Shared(t)
+	name := c.NewDatabase(t, string(contentOf(t, "testdata/schema.sql")), fmt.Sprintf(
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '%s')", strings.ReplaceAll(command, "'", "''")))
+	c.Exec(t, name, `INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 2);
 		GRANT SELECT ON worker_pools, builds, projects TO secretive`)
 	s := &service{b, t, c, name}
 	s.install(t, packages(t).deb)
-	s.credential(c.addressFor("secretive:sEcret-Word", name))
+	s.credential(c.AddressFor("secretive:sEcret-Word", name))
 	return s
 }
 
@@ -186,7 +194,7 @@ func (s *service) credential(address string) {
 // set sets a column of the pool, as Vespene does.
 func (s *service) set(column, value string) {
 	s.t.Helper()
-	s.c.exec(s.t, s.database, fmt.Sprintf("UPDATE worker_pools SET %s = '%s' WHERE name = 'web'", column, strings.ReplaceAll(value, "'", "''")))
+	s.c.Exec(s.t, s.database, fmt.Sprintf("UPDATE worker_pools SET %s = '%s' WHERE name = 'web'", column, strings.ReplaceAll(value, "'", "''")))
 }
 
 // as is a command line for the box, of the service's user.
@@ -235,10 +243,10 @@ func testTimer(t *testing.T) {
 	waitFor(t, func() bool { return s.unit(t) == "0 inactive success" })
 
 	all := s.evaluations(t)
-	if len(all) != 1 || all[0].outcome != scaled || all[0].size != 2 {
+	if len(all) != 1 || all[0].outcome() != scaled || all[0].Size != 2 {
 		t.Fatalf("recorded %+v", all)
 	}
-	if after := all[0].started % 60_000; after > 5_000 {
+	if after := all[0].Started.UnixMilli() % 60_000; after > 5_000 {
 		t.Errorf("%d ms after the full minute", after)
 	}
 	log := s.journal(t)
@@ -278,7 +286,7 @@ func testTimer(t *testing.T) {
 // testFailures: exit 1 fails the unit, and `journalctl -p err` shows what failed and nothing else.
 func testFailures(t *testing.T) {
 	s := newService(t, "echo before; echo on standard error >&2; exit 3")
-	s.c.exec(t, s.database, `INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fine', 'echo fine');
+	s.c.Exec(t, s.database, `INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fine', 'echo fine');
 		INSERT INTO builds (id, status, worker_pool_id, project_id, queued_time) VALUES (3, 'QUEUED', 2, NULL, now())`)
 	if r := s.run(t, "systemctl", "start", serviceUnit); r.code == 0 {
 		t.Error("systemctl start succeeds")
@@ -335,7 +343,7 @@ func testStop(t *testing.T) {
 	if left := s.run(t, "pgrep", "-u", "vespene-autoscale", "-a"); left.code != 1 {
 		t.Errorf("left of the user: %s", left.stdout)
 	}
-	if all := s.evaluations(t); len(all) != 1 || all[0].outcome != interrupted {
+	if all := s.evaluations(t); len(all) != 1 || all[0].outcome() != interrupted {
 		t.Errorf("recorded %+v", all)
 	}
 	if failures := s.journal(t, "-p", "err"); len(failures) > 0 {
@@ -397,7 +405,7 @@ func testCredential(t *testing.T) {
 	}
 
 	writeFile(t, s.path(configuration+"/environment"), fmt.Appendf(nil, "PGHOST=127.0.0.1\nPGPORT=%d\nPGUSER=secretive\n"+
-		"PGPASSWORD=sEcret-Word\nPGDATABASE=%s\nAWS_PROFILE=ci\n", s.c.port, s.database))
+		"PGPASSWORD=sEcret-Word\nPGDATABASE=%s\nAWS_PROFILE=ci\n", s.c.Port, s.database))
 	s.must(t, "systemctl", "start", serviceUnit)
 	s.wants("0 inactive success")
 	if environment := s.file(stateDirectory + "/environment"); !strings.Contains(environment, "AWS_PROFILE=ci\n") ||
@@ -550,16 +558,18 @@ func testMonitoring(t *testing.T) {
 	}
 	const file = "/var/lib/prometheus/node-exporter/vespene-autoscale.prom"
 	s.must(t, "systemctl", "start", serviceUnit)
-	if got := samples(t, s.path(file)); got[`vespene_autoscale_pool_desired_size{pool="web"}`] != "2" || got["vespene_autoscale_run_exit_code"] != "0" {
-		t.Errorf("the metrics are %v, %v", got, s.journal(t))
+	if got := s.file(file); !strings.Contains(got, "\nvespene_autoscale_pool_desired_size{pool=\"web\"} 2\n") ||
+		!strings.Contains(got, "\nvespene_autoscale_run_exit_code 0\n") {
+		t.Errorf("the metrics are %s, %v", got, s.journal(t))
 	}
 	if mode := s.must(t, "stat", "-c", "%A", file); mode != "-rw-r--r--\n" {
 		t.Errorf("their mode is %s", mode)
 	}
 	s.set("executor_command", "exit 3")
 	s.run(t, "systemctl", "start", serviceUnit)
-	if got := samples(t, s.path(file)); got[`vespene_autoscale_pool_last_exit_code{pool="web"}`] != "3" || got["vespene_autoscale_run_exit_code"] != "1" {
-		t.Errorf("the metrics are %v", got)
+	if got := s.file(file); !strings.Contains(got, "\nvespene_autoscale_pool_last_exit_code{pool=\"web\"} 3\n") ||
+		!strings.Contains(got, "\nvespene_autoscale_run_exit_code 1\n") {
+		t.Errorf("the metrics are %s", got)
 	}
 	if want := []string{"/YOUR-CHECK", "/YOUR-CHECK/fail"}; !slices.Equal(pings, want) {
 		t.Errorf("pings %v, want %v; %v", pings, want, s.journal(t))
@@ -577,7 +587,7 @@ func TestCron(t *testing.T) {
 		t.Fatal("the README has no line for cron")
 	}
 	s := newService(t, `echo "scaled to $VESPENE_SIZE"`)
-	s.c.exec(t, s.database, "INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fails', 'exit 3')")
+	s.c.Exec(t, s.database, "INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fails', 'exit 3')")
 	writeFile(t, filepath.Join(s.shared, "prepare"), []byte(`set -eu
 		rm -f /etc/cron.d/* /usr/sbin/sendmail && : >/etc/crontab
 		printf '#!/bin/sh\n{ cat; echo "-- end"; } >>/tmp/mail\n' >/usr/sbin/sendmail
@@ -597,7 +607,7 @@ func TestCron(t *testing.T) {
 	time.Sleep(time.Second) // for a mail that is not to be
 
 	all := s.evaluations(t)
-	if len(all) != 2 || all[0].outcome != failed || all[1].outcome != scaled || all[1].size != 2 {
+	if len(all) != 2 || all[0].outcome() != failed || all[1].outcome() != scaled || all[1].Size != 2 {
 		t.Errorf("recorded %+v", all)
 	}
 	mail := s.file("/tmp/mail")

@@ -1,4 +1,6 @@
-package main
+//go:build e2e
+
+package e2e
 
 import (
 	"bytes"
@@ -391,7 +393,7 @@ func testDpkg(t *testing.T, newer built) {
 	if after := s.folders(t, configuration); after != kept {
 		t.Errorf("before the removal\n%safter it\n%s", kept, after)
 	}
-	if all := s.evaluations(t); len(all) != 1 || all[0].outcome != interrupted || s.file(stateDirectory+"/plans/terraform.tfstate") == "" {
+	if all := s.evaluations(t); len(all) != 1 || all[0].outcome() != interrupted || s.file(stateDirectory+"/plans/terraform.tfstate") == "" {
 		t.Errorf("the state after the removal is %+v", all)
 	}
 
@@ -420,7 +422,7 @@ func testRPM(t *testing.T, newer built) {
 	for _, name := range []string{"database", "environment"} {
 		writeFile(t, b.path(configuration+"/"+name), []byte("PGHOST=edited\n"))
 	}
-	writeFile(t, filepath.Join(b.shared, "vespene.sql"), []byte(fileContent(t, "vespene.sql")))
+	writeFile(t, filepath.Join(b.shared, "vespene.sql"), contentOf(t, "testdata/vespene.sql"))
 	b.must(t, "chmod", "0644", "/mnt/vespene.sql")
 	b.must(t, as("vespene-autoscale", "--database", "sqlite:/mnt/vespene.sql")...)
 	before := b.folders(t, configuration, stateDirectory)
