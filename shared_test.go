@@ -142,13 +142,13 @@ func TestSharedOutcome(t *testing.T) {
 func TestSharedHolderKilled(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
-	_, _, address := sharedPool(t, "cd "+directory+"; test -e begun && exit; echo > begun; sleep 600")
+	_, _, address := sharedPool(t, "cd "+directory+"; test -e begun && exit; echo $$ > begun; sleep 600")
 	cmd := host(t, address, newState(t))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { _, err := os.Stat(directory + "/begun"); return err == nil })
-	defer exec.Command("pkill", "-KILL", "-f", "cd "+directory).Run()
+	waitFor(t, func() bool { content, _ := os.ReadFile(directory + "/begun"); return len(content) > 0 })
+	defer killCommand(t, directory+"/begun")
 	other := newState(t)
 	if code, record, stderr := runHost(t, address, other); code != 0 || record["outcome"] != notDue || stderr != "" {
 		t.Errorf("meanwhile, not due: exit %d, %v, %s", code, record, stderr)

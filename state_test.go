@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -355,6 +356,20 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
+// killCommand ends a command, with all of its processes, that outlived its run. Its shell wrote its process id as the last
+// line of that file.
+func killCommand(t testing.TB, file string) {
+	t.Helper()
+	lines := strings.Fields(string(contentOf(t, file)))
+	shell, err := strconv.Atoi(lines[len(lines)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(-shell, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
 func contentOf(t testing.TB, path string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -673,11 +688,12 @@ func TestHeldAfterItsOutcome(t *testing.T) {
 		t.Fatal(locks, err)
 	}
 	holder := exec.Command("flock", locks[0], "sleep", "600")
+	holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer holder.Wait()
-	defer holder.Process.Kill()
+	defer syscall.Kill(-holder.Process.Pid, syscall.SIGKILL)
 	waitFor(t, func() bool { return vespene(t, "--database", database, "--state", state, "--force").code != 0 })
 	r := vespene(t, "--database", database, "--state", state, "--force")
 	if r.code != exitBusy || !strings.Contains(r.stderr, "a command that outlived its run holds this pool's lock") || !strings.Contains(r.stderr, "(flock)") {
@@ -694,7 +710,7 @@ func TestHeldAfterItsOutcome(t *testing.T) {
 func TestForcedRunGoesOn(t *testing.T) {
 	t.Parallel()
 	begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
-	database := onePool(t, "echo >> "+begun+"; test $(wc -l < "+begun+") = 1 || sleep 600")
+	database := onePool(t, "echo $$ >> "+begun+"; test $(wc -l < "+begun+") = 1 || sleep 600")
 	recordEvaluation(t, database, state)
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(state, link); err != nil {
@@ -704,7 +720,7 @@ func TestForcedRunGoesOn(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return string(contentOf(t, begun)) == "\n\n" })
+	waitFor(t, func() bool { return bytes.Count(contentOf(t, begun), []byte("\n")) == 2 })
 	r := vespene(t, "--database", database, "--state", state)
 	if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "web: not-due\n  due      in 5m\n") {
 		t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
@@ -725,9 +741,7 @@ func TestForcedRunGoesOn(t *testing.T) {
 	if r.code != exitBusy || !strings.Contains(r.stderr, "a command that outlived its run holds this pool's lock") {
 		t.Errorf("its orphan: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
-	if output, err := exec.Command("pkill", "-KILL", "-f", "test .* "+begun).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
+	killCommand(t, begun)
 }
 
 // TestStateVanishes: an outcome is not written into a file that is no longer there, and nothing pretends that it was.
