@@ -7,6 +7,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -63,6 +64,7 @@ func runTests(m *testing.M) int {
 	os.Chmod(folder, 0o755)
 	os.Setenv("PATH", folder+":"+os.Getenv("PATH"))
 	os.Chdir("..")
+	flag.Set("test.parallel", "12") // the tests wait for systemd and its timers most of the time; -parallel still has its say
 	return m.Run()
 }
 
