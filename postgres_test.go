@@ -28,8 +28,8 @@ func ownCluster(t testing.TB, listen ...string) *cluster {
 	return &cluster{c}
 }
 
-// postgresDatabase makes a database in the shared cluster, runs the SQL in it, and returns the cluster, its name and its
-// address.
+// postgresDatabase makes a database in the shared cluster, runs the SQL in it, and returns the cluster, its name and
+// its address.
 func postgresDatabase(t testing.TB, statements ...string) (c *cluster, name, address string) {
 	t.Helper()
 	c = &cluster{testkit.Shared(t)}
@@ -73,9 +73,12 @@ func TestThroughPgBouncer(t *testing.T) {
 	need(t, "pgbouncer", err == nil)
 	testkit.NeedPostgres(t)
 	for size, tests := range map[string]string{
-		"1": "^(TestTenRuns|TestOneStatementForBoth|TestRealDatabase|TestMisleadingBuilds|TestNotANumberOfWorkers|TestReadOnly|TestStatementTimeout|" +
-			"TestDatabaseErrors|TestSameRecords|TestBuilds|TestManyBuilds|TestBuildsErrors|TestBuildsTakeTheirTime|TestBuildsInterrupted)$",
-		"6": "^(TestSharedRhythm|TestSharedOutcome|TestSharedHolderKilled|TestSharedLockLost|TestSharedLockLostBefore|TestSharedRights|TestSharedDatabaseDies)$",
+		"1": "^(TestTenRuns|TestOneStatementForBoth|TestRealDatabase|TestMisleadingBuilds|TestNotANumberOfWorkers|" +
+			"TestReadOnly|TestStatementTimeout|" +
+			"TestDatabaseErrors|TestSameRecords|TestBuilds|TestManyBuilds|TestBuildsErrors|TestBuildsTakeTheirTime|" +
+			"TestBuildsInterrupted)$",
+		"6": "^(TestSharedRhythm|TestSharedOutcome|TestSharedHolderKilled|TestSharedLockLost|" +
+			"TestSharedLockLostBefore|TestSharedRights|TestSharedDatabaseDies)$",
 	} {
 		t.Run("over "+size, func(t *testing.T) {
 			t.Parallel()

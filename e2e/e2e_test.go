@@ -64,7 +64,8 @@ func runTests(m *testing.M) int {
 	os.Chmod(folder, 0o755)
 	os.Setenv("PATH", folder+":"+os.Getenv("PATH"))
 	os.Chdir("..")
-	flag.Set("test.parallel", "12") // the tests wait for systemd and its timers most of the time; -parallel still has its say
+	// the tests wait for systemd and its timers most of the time; -parallel still has its say
+	flag.Set("test.parallel", "12")
 	return m.Run()
 }
 
@@ -140,7 +141,8 @@ func onePool(t testing.TB, command string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "vespene.sql")
 	writeFile(t, file, fmt.Appendf(contentOf(t, "testdata/schema.sql"),
-		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '%s');", strings.ReplaceAll(command, "'", "''")))
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '%s');", strings.ReplaceAll(command,
+			"'", "''")))
 	return "sqlite:" + file
 }
 

@@ -19,8 +19,8 @@ func randomMoment(random *rand.Rand) time.Duration {
 	return time.Duration(4 * math.Pow(2, 8*random.Float64()) * float64(time.Millisecond))
 }
 
-// TestManyKills kills the program at random moments of 200 runs, and signals it at as many: the state can be read whenever
-// that happens, no command runs without its row or beside another one, and the next run leaves no row open.
+// TestManyKills kills the program at random moments of 200 runs, and signals it at as many: the state can be read
+// whenever that happens, no command runs without its row or beside another one, and the next run leaves no row open.
 func TestManyKills(t *testing.T) {
 	for name, signals := range map[string][]syscall.Signal{
 		"killed":    {syscall.SIGKILL},
@@ -50,14 +50,16 @@ func TestManyKills(t *testing.T) {
 				if begun > 0 && begun > len(evaluations(t, state)) || bytes.Contains(content, []byte("twice")) {
 					t.Fatalf("%d commands, %v, log\n%s", begun, evaluations(t, state), content)
 				}
-				if interrupts := bytes.Count(content, []byte("SIGINT")); interrupts > begun || name == "killed" && interrupts > 0 {
+				if interrupts := bytes.Count(content, []byte("SIGINT")); interrupts > begun || name == "killed" &&
+					interrupts > 0 {
 					t.Fatalf("%d commands got %d SIGINT", begun, interrupts)
 				}
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			r := vespene(t, "--database", database, "--state", state, "--force")
-			for ; r.code == exitBusy && ctx.Err() == nil; r = vespene(t, "--database", database, "--state", state, "--force") {
+			for ; r.code == exitBusy && ctx.Err() == nil; r = vespene(t, "--database", database, "--state", state,
+				"--force") {
 			}
 			outcomes := map[string]int{}
 			for _, e := range evaluations(t, state) {

@@ -33,7 +33,8 @@ func TestRootAndAnotherUsersState(t *testing.T) {
 		}
 	}
 	r := vespene(t, "check", "--database", onePool(t, "true"), "--state", state)
-	if !strings.Contains(r.stdout, "this is root's view") || !strings.Contains(r.stdout, "sudo -u nobody vespene-autoscale check") {
+	if !strings.Contains(r.stdout, "this is root's view") ||
+		!strings.Contains(r.stdout, "sudo -u nobody vespene-autoscale check") {
 		t.Errorf("check: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	database := onePool(t, "true")
@@ -64,8 +65,8 @@ func listing(t testing.TB, folder string) string {
 	return string(output)
 }
 
-// TestDiskFull: on a full disk nothing is claimed, and so nothing run; an outcome that finds no room is told, and nothing
-// pretends that it was recorded.
+// TestDiskFull: on a full disk nothing is claimed, and so nothing run; an outcome that finds no room is told, and
+// nothing pretends that it was recorded.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	need(t, "root, to mount", os.Geteuid() == 0)
@@ -77,11 +78,13 @@ func TestDiskFull(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			directory, elsewhere := t.TempDir(), t.TempDir()
-			if output, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300k", "none", directory).CombinedOutput(); err != nil {
+			if output, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300k", "none",
+				directory).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, output)
 			}
 			defer exec.Command("umount", directory).Run()
-			database, state := onePool(t, fmt.Sprintf(test.command, directory, elsewhere)), filepath.Join(directory, "state.db")
+			database, state := onePool(t, fmt.Sprintf(test.command, directory, elsewhere)), filepath.Join(directory,
+				"state.db")
 			if name == "before" {
 				vespene(t, "--database", onePool(t, "true"), "--state", state)
 			}
@@ -91,7 +94,8 @@ func TestDiskFull(t *testing.T) {
 				}
 			}
 			r := vespene(t, "--database", database, "--state", state, "--force")
-			if r.code != exitState || !strings.Contains(r.stderr, "state "+state) && !strings.Contains(r.stderr, "state "+directory) ||
+			if r.code != exitState || !strings.Contains(r.stderr, "state "+state) &&
+				!strings.Contains(r.stderr, "state "+directory) ||
 				!strings.Contains(r.stderr, test.want) || !strings.Contains(r.stderr, "room") {
 				t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
 			}
@@ -108,8 +112,8 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// TestSharedNetworkVanishes: the network of the host that holds the lock vanishes, in a namespace of its own whose link is
-// taken down; within 30 seconds another host can have the lock.
+// TestSharedNetworkVanishes: the network of the host that holds the lock vanishes, in a namespace of its own whose link
+// is taken down; within 30 seconds another host can have the lock.
 func TestSharedNetworkVanishes(t *testing.T) {
 	t.Parallel()
 	_, err := exec.LookPath("ip")

@@ -85,8 +85,8 @@ func postgresBinary(name string) string {
 	return slices.Max(found)
 }
 
-// NewCluster makes and starts a cluster on a port of its own; listen has more addresses that it listens on. A role with a
-// password, secretive, comes by TCP only.
+// NewCluster makes and starts a cluster on a port of its own; listen has more addresses that it listens on. A role with
+// a password, secretive, comes by TCP only.
 func NewCluster(listen ...string) (*Cluster, error) {
 	directory, err := os.MkdirTemp("", "vespene-postgres-")
 	if err != nil {
@@ -118,7 +118,8 @@ func NewCluster(listen ...string) (*Cluster, error) {
 		attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	data := filepath.Join(directory, "data")
-	initdb := exec.Command(postgresBinary("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
+	initdb := exec.Command(postgresBinary("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+		"--no-sync",
 		"--no-instructions")
 	initdb.Dir, initdb.SysProcAttr = directory, attributes
 	if output, err := initdb.CombinedOutput(); err != nil {
@@ -130,7 +131,8 @@ func NewCluster(listen ...string) (*Cluster, error) {
 		return nil, err
 	}
 	c.Server = exec.Command(postgresBinary("postgres"), "-D", data, "-k", directory, "-p", strconv.Itoa(c.Port),
-		"-c", "listen_addresses="+strings.Join(append(listen, "127.0.0.1"), ","), "-c", "fsync=off", "-c", "max_connections=200")
+		"-c", "listen_addresses="+strings.Join(append(listen, "127.0.0.1"),
+			","), "-c", "fsync=off", "-c", "max_connections=200")
 	c.Server.Dir, c.Server.SysProcAttr = directory, attributes
 	log, err := os.Create(filepath.Join(directory, "log"))
 	if err != nil {
@@ -174,9 +176,12 @@ func (c *Cluster) startBouncer(attributes *syscall.SysProcAttr) error {
 		return err
 	}
 	for name, content := range map[string]string{
-		"bouncer.ini": fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\n"+
-			"unix_socket_dir =\nauth_type = hba\nauth_hba_file = %[3]s/bouncer.hba\nauth_file = %[3]s/bouncer.users\npool_mode = transaction\n"+
-			"default_pool_size = %[4]s\nmax_client_conn = 500\nserver_login_retry = 0\n", c.Port, c.poolPort, c.Directory, os.Getenv("TEST_POOL_SIZE")),
+		"bouncer.ini": fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = "+
+			"127.0.0.1\nlisten_port = %d\n"+
+			"unix_socket_dir =\nauth_type = hba\nauth_hba_file = %[3]s/bouncer.hba\nauth_file = "+
+			"%[3]s/bouncer.users\npool_mode = transaction\n"+
+			"default_pool_size = %[4]s\nmax_client_conn = 500\nserver_login_retry = "+
+			"0\n", c.Port, c.poolPort, c.Directory, os.Getenv("TEST_POOL_SIZE")),
 		"bouncer.hba":   "host all secretive 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n",
 		"bouncer.users": "\"postgres\" \"\"\n\"secretive\" \"sEcret-Word\"\n",
 	} {

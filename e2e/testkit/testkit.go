@@ -1,5 +1,5 @@
-// Package testkit has what the program's own tests and the tests of e2e share: a PostgreSQL of their own, and the rule that
-// no process outlives the tests.
+// Package testkit has what the program's own tests and the tests of e2e share: a PostgreSQL of their own, and the rule
+// that no process outlives the tests.
 package testkit
 
 import (
@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Need fails a test that lacks something it needs with CI=true, as in the gate; a developer's machine may lack it, and the
-// test is skipped.
+// Need fails a test that lacks something it needs with CI=true, as in the gate; a developer's machine may lack it, and
+// the test is skipped.
 func Need(t testing.TB, what string, there bool) {
 	t.Helper()
 	if there {
@@ -71,9 +71,9 @@ func CleanEnvironment() {
 
 const supervised = "TEST_SUPERVISED" // is set in the environment of tests that have a supervisor
 
-// Supervise is called first in TestMain. It runs this test binary again, as the supervisor of that process, and exits with
-// its exit code when every process that the tests have started is gone, however the tests have ended. It returns in the
-// process that is to run the tests. Passed tests that leave a process running for five seconds have failed.
+// Supervise is called first in TestMain. It runs this test binary again, as the supervisor of that process, and exits
+// with its exit code when every process that the tests have started is gone, however the tests have ended. It returns
+// in the process that is to run the tests. Passed tests that leave a process running for five seconds have failed.
 func Supervise() {
 	if os.Getenv(supervised) != "" {
 		return
@@ -101,7 +101,8 @@ func Supervise() {
 	}()
 	cmd.Wait()
 	code := cmd.ProcessState.ExitCode()
-	for deadline := time.Now().Add(5 * time.Second); code == 0 && len(children()) > 0; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); code == 0 &&
+		len(children()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			fmt.Fprintln(os.Stderr, "FAIL: the tests left running:", describe(children()))
 			code = 1

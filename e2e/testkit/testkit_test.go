@@ -17,8 +17,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSupervise: a process in a session of its own ends with the tests: when they run out of time, are killed, are asked
-// for their stacks, or pass, which then counts as failed.
+// TestSupervise: a process in a session of its own ends with the tests: when they run out of time, are killed, are
+// asked for their stacks, or pass, which then counts as failed.
 func TestSupervise(t *testing.T) {
 	for name, test := range map[string]struct {
 		option string
@@ -34,7 +34,10 @@ func TestSupervise(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "pid")
 			cmd := exec.Command("/proc/self/exe", "-test.run=^TestLeavesAProcess$", test.option)
-			cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, supervised+"=") })
+			cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool {
+				return strings.HasPrefix(s,
+					supervised+"=")
+			})
 			cmd.Env = append(cmd.Env, "TEST_LEAVE="+file, "TEST_STAYS="+test.option)
 			var output strings.Builder
 			cmd.Stdout, cmd.Stderr = &output, &output
