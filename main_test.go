@@ -76,7 +76,8 @@ type ran struct {
 func program(t testing.TB, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	cmd = exec.Command("vespene-autoscale", args...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	home := t.TempDir()
+	cmd.Env = append(os.Environ(), "HOME="+home, "STATE_DIRECTORY="+home) // as root, else, it would be the machine's own
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
