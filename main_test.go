@@ -77,7 +77,8 @@ func program(t testing.TB, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes
 	t.Helper()
 	cmd = exec.Command("vespene-autoscale", args...)
 	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HOME="+home, "STATE_DIRECTORY="+home) // as root, else, it would be the machine's own
+	// As root, the state would otherwise be the machine's own.
+	cmd.Env = append(os.Environ(), "HOME="+home, "STATE_DIRECTORY="+home)
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
@@ -152,6 +153,7 @@ func TestScripts(t *testing.T) {
 				}
 			}
 			env.Setenv("TZ", "UTC")
+			env.Setenv("STATE_DIRECTORY", filepath.Join(env.WorkDir, "machine")) // see program
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "concat": concat},
