@@ -85,6 +85,8 @@ func Supervise() {
 	}
 	signals := make(chan os.Signal, 9)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT) // SIGQUIT: go test wants to see the stacks
+	orphans := make(chan os.Signal, 1)
+	signal.Notify(orphans, syscall.SIGCHLD)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = os.Args
 	cmd.Env = append(os.Environ(), supervised+"=yes")
@@ -99,16 +101,32 @@ func Supervise() {
 			cmd.Process.Signal(s)
 		}
 	}()
-	cmd.Wait()
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	for waits := true; waits; {
+		select {
+		case <-ended:
+			waits = false
+		case <-orphans: // a test may wait until nothing is left of a process
+			for _, pid := range children() {
+				if pid != cmd.Process.Pid {
+					syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+				}
+			}
+		}
+	}
 	code := cmd.ProcessState.ExitCode()
 	for deadline := time.Now().Add(5 * time.Second); code == 0 &&
 		len(children()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, "FAIL: the tests left running:", describe(children()))
+			fmt.Fprintln(os.Stderr, "FAIL: the tests left running:", describe(running()))
 			code = 1
 		}
 	}
-	for all := children(); len(all) > 0; all = children() { // the children of those that are killed become ours
+	for all := running(); len(all) > 0; all = running() { // the children of those that are killed become ours
 		for _, pid := range all {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -120,24 +138,28 @@ func Supervise() {
 	os.Exit(code)
 }
 
-// children reaps the children of this process that have ended, and returns the others.
-func children() (running []int) {
-	for {
-		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
-		if err != nil && err != syscall.EINTR || pid == 0 {
-			break
-		}
-	}
+// children returns the children of this process, those that have ended and are not reaped among them.
+func children() (pids []int) {
 	threads, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, thread := range threads {
 		content, _ := os.ReadFile(thread)
 		for _, field := range strings.Fields(string(content)) {
 			if pid, err := strconv.Atoi(field); err == nil {
-				running = append(running, pid)
+				pids = append(pids, pid)
 			}
 		}
 	}
-	return running
+	return pids
+}
+
+// running reaps the children of this process that have ended, and returns the others.
+func running() []int {
+	for {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if err != nil && err != syscall.EINTR || pid == 0 {
+			return children()
+		}
+	}
 }
 
 // describe names processes by their command lines.

@@ -86,3 +86,16 @@ func TestLeavesAProcess(t *testing.T) {
 		time.Sleep(time.Hour)
 	}
 }
+
+// TestOrphanIsReaped: of a process whose parent has ended nothing is left when it ends itself, no zombie either.
+func TestOrphanIsReaped(t *testing.T) {
+	output, err := exec.Command("sh", "-c", "sleep 0.1 >/dev/null & echo $!").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(output)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	WaitFor(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+}
