@@ -233,10 +233,6 @@ func TestCheckState(t *testing.T) {
 
 	future := pastOf(t, demo, "linux", ended(-3*time.Hour, 4, scaled, 0, ""))
 	hasFindings(t, "future", []line{{"clock", "linux", isWarning, "lies in the future", "set the clock right"}}, "--database", demo, "--state", future)
-
-	need(t, "root", os.Geteuid() == 0)
-	os.Chown(filepath.Dir(good), 12345, 12345)
-	hasFindings(t, "another's", []line{{"user", "", isWarning, "this is root's view", "sudo -u '#12345' vespene-autoscale check"}}, "--database", demo, "--state", good)
 }
 
 // TestCheckText: for people, a line a finding, aligned, and at the end how many.

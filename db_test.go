@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vespene-autoscale/e2e/testkit"
 )
 
 // read reads pools by name; it must not fail.
@@ -363,7 +365,7 @@ func TestBuildsInterrupted(t *testing.T) {
 		if took := time.Since(ended); err == nil || !strings.Contains(err.Error(), "ended by SIGTERM") || builds != nil || took > 5*time.Second {
 			t.Errorf("%s: %d builds, %v, %v after the signal", d.key, len(builds), err, took)
 		}
-		if throughBouncer() { // which passes it on when we are gone
+		if testkit.ThroughBouncer() { // which passes it on when we are gone
 			waitFor(t, func() bool { return active() == 0 })
 		} else if n := active(); n != 0 {
 			t.Errorf("%s: %d statements go on in the database", d.key, n)
@@ -412,8 +414,8 @@ func TestDatabaseErrors(t *testing.T) {
 		{old, "not a Vespene database, or one older than autoscaling: no column worker_pools.multiplier", "manage.py migrate"},
 		{older, "not a Vespene database, or one older than autoscaling", "manage.py migrate"},
 		{c.address("nope"), `database "nope" does not exist`, "check the name"},
-		{fmt.Sprintf("postgres://secretive:WRONG-word@127.0.0.1:%d/%s", c.port, name), "password authentication failed", "check the user and the password"},
-		{fmt.Sprintf("postgres://secretive:sEcret-Word@127.0.0.1:%d/%s", c.port, guarded), "permission denied for table",
+		{fmt.Sprintf("postgres://secretive:WRONG-word@127.0.0.1:%d/%s", c.Port, name), "password authentication failed", "check the user and the password"},
+		{fmt.Sprintf("postgres://secretive:sEcret-Word@127.0.0.1:%d/%s", c.Port, guarded), "permission denied for table",
 			"GRANT SELECT ON worker_pools, builds, projects TO secretive"},
 		{"postgres://u:sEcret-Word@127.0.0.1:1/vespene", "connection refused", "check that PostgreSQL runs"},
 		{"host=127.0.0.1 port=1 user=u password=sEcret-Word dbname=vespene", "connection refused", "check that PostgreSQL runs"},
@@ -513,7 +515,7 @@ func TestSeveralHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	if pools := read(t, fmt.Sprintf("postgres://postgres@%s,127.0.0.1:%d/%s?sslmode=disable", silent.Addr(), c.port, name)); len(pools) != 3 {
+	if pools := read(t, fmt.Sprintf("postgres://postgres@%s,127.0.0.1:%d/%s?sslmode=disable", silent.Addr(), c.Port, name)); len(pools) != 3 {
 		t.Errorf("%d pools, want 3", len(pools))
 	}
 }

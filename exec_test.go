@@ -139,16 +139,6 @@ func alive(pid int) bool {
 	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
 
-// waitFor polls until the condition holds, at most 20 seconds.
-func waitFor(t testing.TB, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("what the test waits for does not come")
-		}
-	}
-}
-
 // TestFirstThreadEnded: a process whose first thread has ended looks like a zombie, and is none while others go on.
 func TestFirstThreadEnded(t *testing.T) {
 	t.Parallel()

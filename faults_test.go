@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -115,50 +114,6 @@ func TestThousandPools(t *testing.T) {
 	}
 }
 
-// TestDiskFull: on a full disk nothing is claimed, and so nothing run; an outcome that finds no room is told, and nothing
-// pretends that it was recorded.
-func TestDiskFull(t *testing.T) {
-	t.Parallel()
-	need(t, "root, to mount", os.Geteuid() == 0)
-	for name, test := range map[string]struct{ command, want string }{
-		"before":     {"touch %[2]s/ran", ""},
-		"meanwhile":  {"cat /dev/zero > %[1]s/fill; touch %[2]s/ran; true", "the command had ended: scaled"},
-		"from empty": {"touch %[2]s/ran", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			directory, elsewhere := t.TempDir(), t.TempDir()
-			if output, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300k", "none", directory).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, output)
-			}
-			defer exec.Command("umount", directory).Run()
-			database, state := onePool(t, fmt.Sprintf(test.command, directory, elsewhere)), filepath.Join(directory, "state.db")
-			if name == "before" {
-				recordEvaluation(t, onePool(t, "true"), state)
-			}
-			if name != "meanwhile" {
-				if err := exec.Command("sh", "-c", "cat /dev/zero > "+directory+"/fill").Run(); err == nil {
-					t.Fatal("the disk is not full")
-				}
-			}
-			r := vespene(t, "--database", database, "--state", state, "--force")
-			if r.code != exitState || !strings.Contains(r.stderr, "state "+state) && !strings.Contains(r.stderr, "state "+directory) ||
-				!strings.Contains(r.stderr, test.want) || !strings.Contains(r.stderr, "room") {
-				t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
-			}
-			if _, err := os.Stat(elsewhere + "/ran"); (err == nil) != (name == "meanwhile") {
-				t.Errorf("the command ran: %v", err == nil)
-			}
-			if err := os.Remove(directory + "/fill"); err != nil {
-				t.Fatal(err)
-			}
-			if r := vespene(t, "--database", onePool(t, "true"), "--state", state, "--force"); r.code != 0 {
-				t.Errorf("with room again: exit %d, %s", r.code, r.stderr)
-			}
-		})
-	}
-}
-
 // TestDatabaseDiesBeforeTheCommand: counts that were read decide, also when PostgreSQL is killed before the command; but
 // hosts that share the pool need it.
 func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
@@ -173,7 +128,7 @@ func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
 			c.exec(t, "postgres", fileContent(t, "schema.sql"))
 			c.exec(t, "postgres", fmt.Sprintf(`INSERT INTO worker_pools (id, name, executor_command) VALUES
 				(1, 'a', 'kill -QUIT %d; while kill -0 %d 2>/dev/null && ! grep -q ") Z" /proc/%[1]d/stat; do sleep 0.1; done'), (2, 'b', 'true')`,
-				c.server.Process.Pid, c.server.Process.Pid))
+				c.Server.Process.Pid, c.Server.Process.Pid))
 			state := newState(t)
 			r := vespene(t, "--database", c.address("postgres"), "--state", state, "--output", "json", test.option)
 			all := r.records(t)

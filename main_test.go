@@ -16,12 +16,18 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"vespene-autoscale/e2e/testkit"
 )
 
 // TestMain lets the test binary be the program too, as vespene-autoscale on the PATH of the tests, and of the commands
-// that the tests have it run, which find saver there.
+// that the tests have it run, which find saver there. No process outlives the tests.
 func TestMain(m *testing.M) {
-	testscript.Main(withCluster{m}, map[string]func(){"vespene-autoscale": onThisHost, "saver": saver})
+	commands := map[string]func(){"vespene-autoscale": onThisHost, "saver": saver, "simulated-day": simulatedDay}
+	if commands[filepath.Base(os.Args[0])] == nil {
+		testkit.Supervise()
+	}
+	testscript.Main(withCluster{m}, commands)
 }
 
 // onThisHost is main on a host whose clock is ahead by $TEST_CLOCK, or has stopped at $TEST_NOW.
@@ -35,37 +41,24 @@ func onThisHost() {
 	main()
 }
 
-// withCluster runs the tests in a clean environment, and removes the packages and stops the PostgreSQL cluster that they may have made.
+// withCluster runs the tests in a clean environment, and stops the PostgreSQL cluster that they may have made.
 type withCluster struct{ *testing.M }
 
 func (m withCluster) Run() int {
-	for _, variable := range os.Environ() {
-		name, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(name, "PG") || strings.HasPrefix(name, "VESPENE_") || name == "STATE_DIRECTORY" ||
-			name == "CREDENTIALS_DIRECTORY" || name == "JOURNAL_STREAM" || name == "XDG_STATE_HOME" {
-			os.Unsetenv(name)
-		}
-	}
+	testkit.CleanEnvironment()
 	if signal.Ignored(syscall.SIGHUP) { // as under nohup: what the tests start would ignore it, too
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	flag.Set("test.parallel", "12") // most of the tests wait for processes; -parallel still has its say
-	defer stopCluster()
-	defer removePackages()
+	defer testkit.StopShared()
 	return m.M.Run()
 }
 
-// need fails a test that lacks what it needs; on a developer's machine, which may lack it, it skips the test.
-func need(t testing.TB, what string, there bool) {
-	t.Helper()
-	if there {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", what)
-	}
-	t.Skipf("%s is missing; see CONTRIBUTING.md", what)
-}
+var (
+	need    = testkit.Need
+	exitOf  = testkit.ExitOf
+	waitFor = testkit.WaitFor
+)
 
 // needNoCredential keeps tests that give no database from finding, and sizing, a real one.
 func needNoCredential(t testing.TB) {
@@ -83,7 +76,9 @@ type ran struct {
 func program(t testing.TB, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	cmd = exec.Command("vespene-autoscale", args...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	home := t.TempDir()
+	// As root, the state would otherwise be the machine's own.
+	cmd.Env = append(os.Environ(), "HOME="+home, "STATE_DIRECTORY="+home)
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
@@ -100,22 +95,6 @@ func vespene(t testing.TB, args ...string) ran {
 	}
 	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
 	return ran{exitOf(t, cmd.Wait()), stdout.String(), stderr.String()}
-}
-
-// exitOf is the exit code in what Wait returned; -n for one that signal n killed.
-func exitOf(t testing.TB, err error) int {
-	t.Helper()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return 0
-	}
-	if status := exit.Sys().(syscall.WaitStatus); status.Signaled() {
-		return -int(status.Signal())
-	}
-	return exit.ExitCode()
 }
 
 // records parses JSON output.
@@ -174,6 +153,7 @@ func TestScripts(t *testing.T) {
 				}
 			}
 			env.Setenv("TZ", "UTC")
+			env.Setenv("STATE_DIRECTORY", filepath.Join(env.WorkDir, "machine")) // see program
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "concat": concat},

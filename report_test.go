@@ -148,21 +148,6 @@ func TestStatusReadsOnly(t *testing.T) {
 			t.Errorf("%s made the state's directory", command)
 		}
 	}
-	need(t, "root", os.Geteuid() == 0)
-	state = pastOf(t, demo, "linux")
-	if err := os.Chown(filepath.Dir(state), 12345, 12345); err != nil {
-		t.Fatal(err)
-	}
-	for _, command := range []string{"status", "history"} {
-		if r := vespene(t, command, "--database", demo, "--state", state); r.code != 0 || !strings.Contains(r.stdout, scaled) {
-			t.Errorf("%s: exit %d, %s%s", command, r.code, r.stdout, r.stderr)
-		}
-	}
-	if files, _ := filepath.Glob(filepath.Dir(state) + "/*"); len(files) == 0 || slices.ContainsFunc(files, func(name string) bool {
-		return strings.HasSuffix(name, "-wal") || strings.HasSuffix(name, "-shm")
-	}) {
-		t.Errorf("%v are there now", files)
-	}
 }
 
 // TestStatusOpen: while an evaluation goes on, or was killed, nobody knows when the pool is due.

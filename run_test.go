@@ -256,9 +256,9 @@ func TestAddressAndStatePlaces(t *testing.T) {
 		"one that is not there is none":  {env: []string{"CREDENTIALS_DIRECTORY=" + home}, code: exitUsage, said: "no database is given"},
 		"an unreadable one is an error":  {env: []string{"CREDENTIALS_DIRECTORY=" + unreadable}, code: exitUsage, said: "permission denied"},
 		"a malformed one":                {env: []string{"CREDENTIALS_DIRECTORY=" + malformed}, code: exitUsage, said: "the database address is malformed"},
-		"PGHOST":                         {env: []string{"PGHOST=127.0.0.1", fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name, "CREDENTIALS_DIRECTORY=" + empty}},
-		"a socket's directory in PGHOST": {env: []string{"PGHOST=" + c.directory, fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name}},
-		"PGHOSTADDR":                     {env: []string{"PGHOSTADDR=127.0.0.1", fmt.Sprint("PGPORT=", c.port), "PGUSER=postgres", "PGDATABASE=" + name}},
+		"PGHOST":                         {env: []string{"PGHOST=127.0.0.1", fmt.Sprint("PGPORT=", c.Port), "PGUSER=postgres", "PGDATABASE=" + name, "CREDENTIALS_DIRECTORY=" + empty}},
+		"a socket's directory in PGHOST": {env: []string{"PGHOST=" + c.Directory, fmt.Sprint("PGPORT=", c.Port), "PGUSER=postgres", "PGDATABASE=" + name}},
+		"PGHOSTADDR":                     {env: []string{"PGHOSTADDR=127.0.0.1", fmt.Sprint("PGPORT=", c.Port), "PGUSER=postgres", "PGDATABASE=" + name}},
 		"an address in PGDATABASE":       {env: []string{"PGDATABASE=postgres://u:sEcret@h/d"}, code: exitUsage, said: "the database address is malformed"},
 		"PGUSER alone is no database":    {env: []string{"PGUSER=postgres"}, code: exitUsage, said: "no database is given"},
 		"an empty variable is none":      {env: []string{"VESPENE_AUTOSCALE_DATABASE=", "CREDENTIALS_DIRECTORY=" + credentials}},
@@ -340,18 +340,18 @@ func TestDatabaseGone(t *testing.T) {
 		t.Errorf("refused: exit %d, %s", r.code, r.stderr)
 	}
 	// Stopped in the sense of SIGSTOP: it takes connections, or the kernel does for it, and answers nothing.
-	c.server.Process.Signal(syscall.SIGSTOP)
+	c.Server.Process.Signal(syscall.SIGSTOP)
 	begun := time.Now()
 	if r := run("postgres"); r.code != exitDatabase || !strings.Contains(r.stderr, "no answer within the time limit") ||
 		time.Since(begun) > 45*time.Second {
 		t.Errorf("hanging: exit %d after %v, %s", r.code, time.Since(begun), r.stderr)
 	}
-	c.server.Process.Signal(syscall.SIGCONT)
+	c.Server.Process.Signal(syscall.SIGCONT)
 	if r := run("postgres"); r.code != 0 {
 		t.Errorf("going on: exit %d, %s", r.code, r.stderr)
 	}
-	c.server.Process.Signal(syscall.SIGQUIT)
-	c.server.Wait()
+	c.Server.Process.Signal(syscall.SIGQUIT)
+	c.Server.Wait()
 	if r := run("postgres:sEcret"); r.code != exitDatabase || !strings.Contains(r.stderr, "connection refused") ||
 		strings.Contains(r.stderr+r.stdout, "sEcret") || r.stdout != "" {
 		t.Errorf("stopped: exit %d, %s", r.code, r.stderr)

@@ -1,4 +1,6 @@
-package main
+//go:build e2e
+
+package e2e
 
 import (
 	"bytes"
@@ -54,7 +56,8 @@ func runBuild(checkout, folder string, variables ...string) (built, error) {
 		switch {
 		case strings.HasSuffix(file, "_"+runtime.GOARCH+".deb"):
 			b.deb, b.version = file, strings.Split(filepath.Base(file), "_")[1]
-		case strings.HasSuffix(file, map[string]string{"amd64": ".x86_64.rpm", "arm64": ".aarch64.rpm"}[runtime.GOARCH]):
+		case strings.HasSuffix(file, map[string]string{"amd64": ".x86_64.rpm",
+			"arm64": ".aarch64.rpm"}[runtime.GOARCH]):
 			b.rpm = file
 		}
 	}
@@ -90,12 +93,13 @@ func printed(t testing.TB, args ...string) string {
 	return string(stdout)
 }
 
-// sourceArchive unpacks this checkout's files, as they are now, as a source archive would be: without git, elsewhere, with
-// other rights.
+// sourceArchive unpacks this checkout's files, as they are now, as a source archive would be: without git, elsewhere,
+// with other rights.
 func sourceArchive(t testing.TB) string {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "another place")
-	for file := range strings.SplitSeq(strings.TrimRight(printed(t, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00"), "\x00") {
+	for file := range strings.SplitSeq(strings.TrimRight(printed(t, "git", "ls-files", "-z", "--cached", "--others",
+		"--exclude-standard"), "\x00"), "\x00") {
 		info, err := os.Stat(file)
 		if err != nil {
 			continue // deleted, and not committed
@@ -115,8 +119,8 @@ func commitTime(t testing.TB) string {
 	return "SOURCE_DATE_EPOCH=" + strings.TrimSpace(printed(t, "git", "log", "-1", "--format=%ct"))
 }
 
-// packageFiles are the files that a package has besides its documentation, with mode and owner. %s is what Debian and the
-// others have in places of their own.
+// packageFiles are the files that a package has besides its documentation, with mode and owner. %s is what Debian and
+// the others have in places of their own.
 const packageFiles = `-rw-r----- root/vespene-autoscale /etc/vespene-autoscale/database
 -rw-r----- root/vespene-autoscale /etc/vespene-autoscale/environment
 -rwxr-xr-x root/root /usr/bin/vespene-autoscale
@@ -186,7 +190,8 @@ func testContents(t *testing.T) {
 		if executable.Machine != want || !strings.HasSuffix(file, "_"+arch+".deb") || len(libraries) > 0 {
 			t.Errorf("%s: for %s, a program for %v with the libraries %v", file, arch, executable.Machine, libraries)
 		}
-		programs[arch] = fmt.Sprintf("%x", sha256.Sum256(contentOf(t, filepath.Join(root, "usr/bin/vespene-autoscale"))))
+		programs[arch] = fmt.Sprintf("%x", sha256.Sum256(contentOf(t,
+			filepath.Join(root, "usr/bin/vespene-autoscale"))))
 		for _, unit := range []string{"vespene-autoscale.service", "vespene-autoscale.timer"} {
 			if !bytes.Equal(contentOf(t, filepath.Join(root, "usr/lib/systemd/system", unit)), contentOf(t, unit)) {
 				t.Errorf("%s has another %s", file, unit)
@@ -201,9 +206,11 @@ func testContents(t *testing.T) {
 				fmt.Fprintf(&list, "%s %s %s\n", f[0], f[1], strings.TrimRight(f[5][1:], "/"))
 			}
 		}
-		compareFiles(t, file, list.String(), fmt.Sprintf(packageFiles, "-rw-r--r-- root/root /usr/share/lintian/overrides/vespene-autoscale\n",
+		compareFiles(t, file, list.String(), fmt.Sprintf(packageFiles,
+			"-rw-r--r-- root/root /usr/share/lintian/overrides/vespene-autoscale\n",
 			"vendor-completions"))
-		if conffiles := printed(t, "dpkg-deb", "-I", file, "conffiles"); conffiles != "/etc/vespene-autoscale/database\n/etc/vespene-autoscale/environment\n" {
+		if conffiles := printed(t, "dpkg-deb", "-I", file,
+			"conffiles"); conffiles != "/etc/vespene-autoscale/database\n/etc/vespene-autoscale/environment\n" {
 			t.Errorf("%s has the conffiles\n%s", file, conffiles)
 		}
 	}
@@ -213,12 +220,15 @@ func testContents(t *testing.T) {
 		}
 		query := func(format string) string { return printed(t, "rpm", "-qp", "--qf", format, file) }
 		arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[query("%{ARCH}")]
-		if sum := programs[arch]; sum == "" || !strings.Contains(query(`[%{FILEDIGESTS} %{FILENAMES}\n]`), sum+" /usr/bin/vespene-autoscale\n") {
+		if sum := programs[arch]; sum == "" ||
+			!strings.Contains(query(`[%{FILEDIGESTS} %{FILENAMES}\n]`), sum+" /usr/bin/vespene-autoscale\n") {
 			t.Errorf("%s has not the program of the .deb for %s", file, arch)
 		}
-		compareFiles(t, file, query(`[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]`), fmt.Sprintf(packageFiles, "", "site-functions"))
+		compareFiles(t, file, query(`[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]`),
+			fmt.Sprintf(packageFiles, "", "site-functions"))
 		for _, name := range []string{"database", "environment"} {
-			if flags := query(`[%{FILEFLAGS:fflags} %{FILENAMES}\n]`); !strings.Contains(flags, "cn /etc/vespene-autoscale/"+name+"\n") {
+			if flags := query(`[%{FILEFLAGS:fflags} %{FILENAMES}\n]`); !strings.Contains(flags,
+				"cn /etc/vespene-autoscale/"+name+"\n") {
 				t.Errorf("%s: %s is not config(noreplace):\n%s", file, name, flags)
 			}
 		}
@@ -228,8 +238,8 @@ func testContents(t *testing.T) {
 	}
 }
 
-// compareFiles compares a package's files with those it is to have; a folder that is not ours alone does not count, and of
-// the documentation only that it is there.
+// compareFiles compares a package's files with those it is to have; a folder that is not ours alone does not count, and
+// of the documentation only that it is there.
 func compareFiles(t *testing.T, file, got, want string) {
 	t.Helper()
 	var files []string
@@ -238,7 +248,8 @@ func compareFiles(t *testing.T, file, got, want string) {
 		switch {
 		case strings.Contains(line, " /usr/share/doc/"):
 			documents++
-		case line[0] == 'd' && !regexp.MustCompile(` /(etc|var/lib)/vespene-autoscale$`).MatchString(strings.TrimSpace(line)):
+		case line[0] == 'd' &&
+			!regexp.MustCompile(` /(etc|var/lib)/vespene-autoscale$`).MatchString(strings.TrimSpace(line)):
 		default:
 			files = append(files, line)
 		}
@@ -250,7 +261,8 @@ func compareFiles(t *testing.T, file, got, want string) {
 	if !slices.Equal(files, wanted) {
 		t.Errorf("%s has\n%swant\n%s", file, strings.Join(files, ""), strings.Join(wanted, ""))
 	}
-	for _, document := range []string{"README.md", "CHANGELOG.md", "SECURITY.md", "docs/autoscaling.md", "docs/plugins.md", "copyright", "linked-modules.gz"} {
+	for _, document := range []string{"README.md", "CHANGELOG.md", "SECURITY.md", "docs/autoscaling.md",
+		"docs/plugins.md", "copyright", "linked-modules.gz"} {
 		if !strings.Contains(got, "-rw-r--r-- root/root /usr/share/doc/vespene-autoscale/"+document+"\n") {
 			t.Errorf("%s has no %s", file, document)
 		}
@@ -278,8 +290,10 @@ func later(t *testing.T) built {
 	environment := filepath.Join(source, "packaging/environment")
 	writeFile(t, environment, append(contentOf(t, environment), "# later\n"...))
 	timer := filepath.Join(source, timerUnit)
-	writeFile(t, timer, bytes.Replace(contentOf(t, timer), []byte("OnCalendar=minutely"), []byte("OnCalendar=hourly"), 1))
-	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "later"},
+	writeFile(t, timer, bytes.Replace(contentOf(t, timer), []byte("OnCalendar=minutely"), []byte("OnCalendar=hourly"),
+		1))
+	for _, args := range [][]string{{"init", "-q"}, {"add", "."},
+		{"-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "later"},
 		{"tag", "v99.1-rc2"}} {
 		printed(t, append([]string{"git", "-C", source}, args...)...)
 	}
@@ -302,11 +316,12 @@ func testInstalled(t *testing.T) {
 	t.Run("rpm", func(t *testing.T) { t.Parallel(); testRPM(t, newer) })
 }
 
-// folders are what the package and its user have of their own, with rights, owners and contents; not what a package manager
-// laid beside an edited file.
+// folders are what the package and its user have of their own, with rights, owners and contents; not what a package
+// manager laid beside an edited file.
 func (b *box) folders(t testing.TB, folders ...string) string {
 	t.Helper()
-	return b.must(t, "sh", "-c", `find "$@" ! -name '*.dpkg-*' ! -name '*.rpmnew' -printf '%M %u/%g %p\n' -type f -exec sha256sum {} \; | sort`,
+	return b.must(t, "sh", "-c",
+		`find "$@" ! -name '*.dpkg-*' ! -name '*.rpmnew' -printf '%M %u/%g %p\n' -type f -exec sha256sum {} \; | sort`,
 		"sh", folders[0], folders[len(folders)-1])
 }
 
@@ -327,11 +342,13 @@ drwxr-xr-x root/root /etc/vespene-autoscale
 // isInstalled checks what an installation makes, and that it starts nothing.
 func (b *box) isInstalled(t *testing.T) {
 	t.Helper()
-	got := regexp.MustCompile(`(?m)^[0-9a-f]{64} .*\n`).ReplaceAllString(b.folders(t, configuration, stateDirectory), "")
+	got := regexp.MustCompile(`(?m)^[0-9a-f]{64} .*\n`).ReplaceAllString(b.folders(t, configuration, stateDirectory),
+		"")
 	if got != asInstalled {
 		t.Errorf("installed are\n%swant\n%s", got, asInstalled)
 	}
-	if user := b.must(t, "getent", "passwd", "vespene-autoscale"); !strings.HasSuffix(user, ":/var/lib/vespene-autoscale:/usr/sbin/nologin\n") {
+	if user := b.must(t, "getent", "passwd", "vespene-autoscale"); !strings.HasSuffix(user,
+		":/var/lib/vespene-autoscale:/usr/sbin/nologin\n") {
 		t.Errorf("the user is %s", user)
 	}
 	if timer := b.timer(t); timer != "disabled inactive" {
@@ -339,13 +356,14 @@ func (b *box) isInstalled(t *testing.T) {
 	}
 }
 
-// testDpkg: installing makes user, folders and a disabled timer; an upgrade keeps the configuration, the state, the running
-// timer and a run that goes on; removing ends these and keeps the others; purging keeps nothing.
+// testDpkg: installing makes user, folders and a disabled timer; an upgrade keeps the configuration, the state, the
+// running timer and a run that goes on; removing ends these and keeps the others; purging keeps nothing.
 func testDpkg(t *testing.T, newer built) {
 	b := newBox(t)
 	b.install(t, packages(t).deb)
 	b.isInstalled(t)
-	if version := b.must(t, "vespene-autoscale", "--version"); !strings.HasPrefix(version, "vespene-autoscale version "+packages(t).version+" go") {
+	if version := b.must(t, "vespene-autoscale", "--version"); !strings.HasPrefix(version,
+		"vespene-autoscale version "+packages(t).version+" go") {
 		t.Errorf("its version is %s", version)
 	}
 	b.must(t, "dpkg", "--purge", "vespene-autoscale")
@@ -370,7 +388,8 @@ func testDpkg(t *testing.T, newer built) {
 	if timer := s.timer(t); timer != "enabled active" {
 		t.Errorf("the timer is %s after the upgrade", timer)
 	}
-	if shown := s.must(t, "systemctl", "show", "-p", "TimersCalendar", timerUnit); !strings.Contains(shown, "OnCalendar=*-*-* *:00:00") {
+	if shown := s.must(t, "systemctl", "show", "-p", "TimersCalendar", timerUnit); !strings.Contains(shown,
+		"OnCalendar=*-*-* *:00:00") {
 		t.Errorf("the upgraded timer is that of before: %s", shown)
 	}
 	if still := s.must(t, "systemctl", "show", "-p", "MainPID", serviceUnit); still != run || run == "MainPID=0\n" {
@@ -391,7 +410,8 @@ func testDpkg(t *testing.T, newer built) {
 	if after := s.folders(t, configuration); after != kept {
 		t.Errorf("before the removal\n%safter it\n%s", kept, after)
 	}
-	if all := s.evaluations(t); len(all) != 1 || all[0].outcome != interrupted || s.file(stateDirectory+"/plans/terraform.tfstate") == "" {
+	if all := s.evaluations(t); len(all) != 1 || all[0].outcome() != interrupted ||
+		s.file(stateDirectory+"/plans/terraform.tfstate") == "" {
 		t.Errorf("the state after the removal is %+v", all)
 	}
 
@@ -401,7 +421,8 @@ func testDpkg(t *testing.T, newer built) {
 	}
 
 	// It can be installed again, and where systemd does not run.
-	s.must(t, "unshare", "--mount", "sh", "-ec", "mount -t tmpfs tmpfs /run; dpkg -i /mnt/package.deb; dpkg --purge vespene-autoscale; dpkg -i /mnt/package.deb")
+	s.must(t, "unshare", "--mount", "sh", "-ec", "mount -t tmpfs tmpfs /run; dpkg -i /mnt/package.deb; dpkg --purge "+
+		"vespene-autoscale; dpkg -i /mnt/package.deb")
 	s.isInstalled(t)
 }
 
@@ -413,14 +434,15 @@ func testRPM(t *testing.T, newer built) {
 	rpm := func(what, file string) {
 		t.Helper()
 		writeFile(t, filepath.Join(b.shared, "package.rpm"), contentOf(t, file))
-		b.must(t, "rpm", "--force-debian", "--nodeps", what, "/mnt/package.rpm") // dpkg's machine has not its dependencies
+		// dpkg's machine has not its dependencies
+		b.must(t, "rpm", "--force-debian", "--nodeps", what, "/mnt/package.rpm")
 	}
 	rpm("--install", packages(t).rpm)
 	b.isInstalled(t)
 	for _, name := range []string{"database", "environment"} {
 		writeFile(t, b.path(configuration+"/"+name), []byte("PGHOST=edited\n"))
 	}
-	writeFile(t, filepath.Join(b.shared, "vespene.sql"), []byte(fileContent(t, "vespene.sql")))
+	writeFile(t, filepath.Join(b.shared, "vespene.sql"), contentOf(t, "testdata/vespene.sql"))
 	b.must(t, "chmod", "0644", "/mnt/vespene.sql")
 	b.must(t, as("vespene-autoscale", "--database", "sqlite:/mnt/vespene.sql")...)
 	before := b.folders(t, configuration, stateDirectory)

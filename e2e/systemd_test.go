@@ -1,156 +1,30 @@
-package main
+//go:build e2e
+
+package e2e
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"vespene-autoscale/e2e/testkit"
 )
 
-// box is a real systemd, booted in namespaces of its own on a throw-away overlay of this machine's files. It has this
-// machine's network.
-type box struct {
-	pid    string
-	shared string // the folder that is /mnt in there
-}
-
-// newBox boots one.
-func newBox(t *testing.T) *box {
-	t.Helper()
-	need(t, "root, to boot systemd", os.Geteuid() == 0)
-	for _, program := range []string{"/lib/systemd/systemd", "/usr/bin/unshare", "/usr/bin/setpriv"} {
-		_, err := os.Stat(program)
-		need(t, program, err == nil)
-	}
-	needNoCredential(t) // the box would have it, too
-	b := &box{shared: t.TempDir()}
-	chmod(t, b.shared, 0o755)
-	cmd := exec.Command("testdata/systemd-box", b.shared)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		waitFor(t, func() bool { _, err := os.Stat("/proc/" + b.pid); return b.pid == "" || err != nil })
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if b.pid = strings.TrimSpace(line); err != nil {
-		cmd.Wait()
-		t.Fatalf("no systemd: %v, %s", err, &stderr)
-	}
-	return b
-}
-
-// command is one that is to run in the box, as root.
-func (b *box) command(args ...string) *exec.Cmd {
-	return exec.Command("nsenter", append([]string{"-t", b.pid, "-a", "-r", "env", "-i",
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"}, args...)...)
-}
-
-// run runs a command in the box to its end.
-func (b *box) run(t testing.TB, args ...string) ran {
-	t.Helper()
-	cmd := b.command(append([]string{"timeout", "120"}, args...)...)
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	return ran{exitOf(t, cmd.Run()), stdout.String(), stderr.String()}
-}
-
-// must is run of a command that succeeds. It returns the standard output.
-func (b *box) must(t testing.TB, args ...string) string {
-	t.Helper()
-	r := b.run(t, args...)
-	if r.code != 0 {
-		t.Fatalf("%v: exit %d, %s%s", args, r.code, r.stdout, r.stderr)
-	}
-	return r.stdout
-}
-
-// path is where the box's file is for the test.
-func (b *box) path(file string) string { return "/proc/" + b.pid + "/root" + file }
-
-// file is the content of a file in the box; "" where there is none.
-func (b *box) file(file string) string {
-	content, _ := os.ReadFile(b.path(file))
-	return string(content)
-}
-
-// entry is a line of the journal.
-type entry struct{ priority, message string }
-
-// journal is what `journalctl -u vespene-autoscale` shows, with further arguments.
-func (b *box) journal(t testing.TB, args ...string) []entry {
-	t.Helper()
-	b.must(t, "journalctl", "--sync")
-	output := b.must(t, append([]string{"journalctl", "-u", "vespene-autoscale", "-o", "json", "--output-fields=PRIORITY,MESSAGE"}, args...)...)
-	var all []entry
-	for decoder := json.NewDecoder(strings.NewReader(output)); ; {
-		var line struct{ Priority, Message string }
-		if err := decoder.Decode(&line); err == io.EOF {
-			return all
-		} else if err != nil {
-			t.Fatalf("%v in %s", err, output)
-		}
-		all = append(all, entry{line.Priority, line.Message})
-	}
-}
-
-// unit is how the service's last run ended, for systemd: its exit code, state and result, such as "0 inactive success".
-func (b *box) unit(t testing.TB) string {
-	t.Helper()
-	output := b.must(t, "systemctl", "show", "--value", "-p", "ActiveState", "-p", "Result", "-p", "ExecMainStatus", serviceUnit)
-	values := strings.Fields(output)
-	slices.Sort(values) // systemd has an order of its own
-	return strings.Join(values, " ")
-}
-
-// What the package and its service have, and where.
-const (
-	serviceUnit    = "vespene-autoscale.service"
-	timerUnit      = "vespene-autoscale.timer"
-	configuration  = "/etc/vespene-autoscale"
-	stateDirectory = "/var/lib/vespene-autoscale"
-	stateFile      = stateDirectory + "/state.db"
-)
-
-// evaluations reads the rows of the service's state.
-func (b *box) evaluations(t testing.TB) []recorded {
-	t.Helper()
-	copied, remove, err := copySQLite(b.path(stateFile)) // SQLite takes /proc/PID/root for a link
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer remove()
-	return evaluations(t, copied)
-}
-
-// service is a box with the package installed, and a PostgreSQL database of one pool, web, with two queued builds, which
-// the service reads as a role with a password.
+// service is a box with the package installed, and a PostgreSQL database of one pool, web, with two queued builds,
+// which the service reads as a role with a password.
 type service struct {
 	*box
 	t        *testing.T
-	c        *cluster
+	c        *testkit.Cluster
 	database string
 }
 
@@ -161,12 +35,16 @@ func newService(t *testing.T, command string) *service {
 
 func newServiceIn(t *testing.T, b *box, command string) *service {
 	t.Helper()
-	c, name, _ := sharedPool(t, command)
-	c.exec(t, name, `INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 2);
+	c := testkit.Shared(t)
+	name := c.NewDatabase(t, string(contentOf(t, "testdata/schema.sql")), fmt.Sprintf(
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '%s')", strings.ReplaceAll(command,
+			"'", "''")))
+	c.Exec(t, name, `INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES
+			(1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 2);
 		GRANT SELECT ON worker_pools, builds, projects TO secretive`)
 	s := &service{b, t, c, name}
 	s.install(t, packages(t).deb)
-	s.credential(c.addressFor("secretive:sEcret-Word", name))
+	s.credential(c.AddressFor("secretive:sEcret-Word", name))
 	return s
 }
 
@@ -186,12 +64,14 @@ func (s *service) credential(address string) {
 // set sets a column of the pool, as Vespene does.
 func (s *service) set(column, value string) {
 	s.t.Helper()
-	s.c.exec(s.t, s.database, fmt.Sprintf("UPDATE worker_pools SET %s = '%s' WHERE name = 'web'", column, strings.ReplaceAll(value, "'", "''")))
+	s.c.Exec(s.t, s.database, fmt.Sprintf("UPDATE worker_pools SET %s = '%s' WHERE name = 'web'", column,
+		strings.ReplaceAll(value, "'", "''")))
 }
 
 // as is a command line for the box, of the service's user.
 func as(args ...string) []string {
-	return append([]string{"setpriv", "--reuid=vespene-autoscale", "--regid=vespene-autoscale", "--init-groups", "--inh-caps=-all",
+	return append([]string{"setpriv", "--reuid=vespene-autoscale", "--regid=vespene-autoscale", "--init-groups",
+		"--inh-caps=-all",
 		"env", "--chdir=" + stateDirectory, "HOME=" + stateDirectory}, args...)
 }
 
@@ -227,18 +107,18 @@ func TestSystemd(t *testing.T) {
 func testTimer(t *testing.T) {
 	s := newService(t, `env >environment; cat /proc/$PPID/environ >parents; echo "scaled to $VESPENE_SIZE"`)
 	s.must(t, "systemctl", "enable", "--now", timerUnit)
-	for deadline := time.Now().Add(70 * time.Second); s.file(stateDirectory+"/parents") == ""; time.Sleep(time.Second / 2) {
-		if time.Now().After(deadline) {
+	for begun := time.Now(); s.file(stateDirectory+"/parents") == ""; time.Sleep(time.Second / 2) {
+		if time.Since(begun) > 70*time.Second {
 			t.Fatalf("no tick within 70 s: %v", s.journal(t))
 		}
 	}
 	waitFor(t, func() bool { return s.unit(t) == "0 inactive success" })
 
 	all := s.evaluations(t)
-	if len(all) != 1 || all[0].outcome != scaled || all[0].size != 2 {
+	if len(all) != 1 || all[0].outcome() != scaled || all[0].Size != 2 {
 		t.Fatalf("recorded %+v", all)
 	}
-	if after := all[0].started % 60_000; after > 5_000 {
+	if after := all[0].Started.UnixMilli() % 60_000; after > 5_000 {
 		t.Errorf("%d ms after the full minute", after)
 	}
 	log := s.journal(t)
@@ -248,7 +128,8 @@ func testTimer(t *testing.T) {
 	if failures := s.journal(t, "-p", "warning"); len(failures) > 0 {
 		t.Errorf("warnings and failures: %v", failures)
 	}
-	if at := s.must(t, "stat", "-c", "%A %U %G %n", stateDirectory, stateFile); at != "drwx------ vespene-autoscale vespene-autoscale /var/lib/vespene-autoscale\n"+
+	if at := s.must(t, "stat", "-c", "%A %U %G %n", stateDirectory,
+		stateFile); at != "drwx------ vespene-autoscale vespene-autoscale /var/lib/vespene-autoscale\n"+
 		"-rw------- vespene-autoscale vespene-autoscale "+stateFile+"\n" {
 		t.Errorf("the state is\n%s", at)
 	}
@@ -270,7 +151,8 @@ func testTimer(t *testing.T) {
 
 	// The next minute there is nothing to do, and nothing to say.
 	s.must(t, "systemctl", "start", serviceUnit)
-	if again := s.journal(t); len(again) <= len(log) || slices.ContainsFunc(again[len(log):], func(e entry) bool { return strings.Contains(e.message, "web") }) {
+	if again := s.journal(t); len(again) <= len(log) ||
+		slices.ContainsFunc(again[len(log):], func(e entry) bool { return strings.Contains(e.message, "web") }) {
 		t.Errorf("what is not due logs %v", again[len(log):])
 	}
 }
@@ -278,14 +160,15 @@ func testTimer(t *testing.T) {
 // testFailures: exit 1 fails the unit, and `journalctl -p err` shows what failed and nothing else.
 func testFailures(t *testing.T) {
 	s := newService(t, "echo before; echo on standard error >&2; exit 3")
-	s.c.exec(t, s.database, `INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fine', 'echo fine');
+	s.c.Exec(t, s.database, `INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fine', 'echo fine');
 		INSERT INTO builds (id, status, worker_pool_id, project_id, queued_time) VALUES (3, 'QUEUED', 2, NULL, now())`)
 	if r := s.run(t, "systemctl", "start", serviceUnit); r.code == 0 {
 		t.Error("systemctl start succeeds")
 	}
 	s.wants("1 exit-code failed")
 	failures := s.journal(t, "-p", "err")
-	if len(failures) != 2 || !strings.HasPrefix(failures[0].message, "level=ERROR ") || !strings.Contains(failures[0].message, "pool=web") ||
+	if len(failures) != 2 || !strings.HasPrefix(failures[0].message, "level=ERROR ") ||
+		!strings.Contains(failures[0].message, "pool=web") ||
 		!strings.HasPrefix(failures[1].message, "Failed to start vespene-autoscale.service") {
 		t.Errorf("journalctl -p err shows %q", failures)
 	}
@@ -302,8 +185,8 @@ func testFailures(t *testing.T) {
 	}
 }
 
-// testStop: systemctl stop ends a hanging command with one SIGINT, on which it saves, leaves nothing in the control group,
-// and does not fail the unit.
+// testStop: systemctl stop ends a hanging command with one SIGINT, on which it saves, leaves nothing in the control
+// group, and does not fail the unit.
 func testStop(t *testing.T) {
 	s := newService(t, `cd /var/lib/vespene-autoscale && sh hang`)
 	writeFile(t, s.path(stateDirectory+"/hang"), []byte(`
@@ -335,7 +218,7 @@ func testStop(t *testing.T) {
 	if left := s.run(t, "pgrep", "-u", "vespene-autoscale", "-a"); left.code != 1 {
 		t.Errorf("left of the user: %s", left.stdout)
 	}
-	if all := s.evaluations(t); len(all) != 1 || all[0].outcome != interrupted {
+	if all := s.evaluations(t); len(all) != 1 || all[0].outcome() != interrupted {
 		t.Errorf("recorded %+v", all)
 	}
 	if failures := s.journal(t, "-p", "err"); len(failures) > 0 {
@@ -343,8 +226,8 @@ func testStop(t *testing.T) {
 	}
 }
 
-// testBusy: a pool whose lock a run by hand holds blocks the service, exit 75, which is no failure of the unit; when the
-// command has outlived its run and its limit by a minute, exit 74, which is.
+// testBusy: a pool whose lock a run by hand holds blocks the service, exit 75, which is no failure of the unit; when
+// the command has outlived its run and its limit by a minute, exit 74, which is.
 func testBusy(t *testing.T) {
 	s := newService(t, "echo $PPID >run.pid; exec sleep 1000")
 	s.set("reevaluate_minutes", "0")
@@ -365,12 +248,15 @@ func testBusy(t *testing.T) {
 		t.Errorf("failures while it may go on: %v", failures)
 	}
 
-	s.must(t, as("sqlite3", stateFile, "UPDATE evaluations SET started = started - 1861000, deadline = deadline - 1861000")...) // 31 minutes
+	// 31 minutes
+	s.must(t, as("sqlite3", stateFile, "UPDATE evaluations SET started = started - 1861000, deadline = deadline - "+
+		"1861000")...)
 	if r := s.run(t, "systemctl", "start", serviceUnit); r.code == 0 {
 		t.Error("systemctl start succeeds")
 	}
 	s.wants("74 exit-code failed")
-	if failures := s.journal(t, "-p", "err"); len(failures) != 2 || !strings.Contains(failures[0].message, "though its command was to end by") {
+	if failures := s.journal(t, "-p", "err"); len(failures) != 2 ||
+		!strings.Contains(failures[0].message, "though its command was to end by") {
 		t.Errorf("journalctl -p err shows %v", failures)
 	}
 
@@ -381,7 +267,8 @@ func testBusy(t *testing.T) {
 	s.wants("0 inactive success")
 }
 
-// testCredential: without the credential's file the unit fails, and says so; an empty one leaves it to the environment file.
+// testCredential: without the credential's file the unit fails, and says so; an empty one leaves it to the environment
+// file.
 func testCredential(t *testing.T) {
 	s := newService(t, "env >environment")
 	s.must(t, "mv", credentialFile, "/root/database")
@@ -392,12 +279,14 @@ func testCredential(t *testing.T) {
 	s.credential("")
 	s.run(t, "systemctl", "start", serviceUnit)
 	s.wants(fmt.Sprint(exitUsage, " exit-code failed"))
-	if failures := s.journal(t, "-p", "err"); !slices.ContainsFunc(failures, func(e entry) bool { return strings.Contains(e.message, "no database is given") }) {
+	if failures := s.journal(t, "-p", "err"); !slices.ContainsFunc(failures,
+		func(e entry) bool { return strings.Contains(e.message, "no database is given") }) {
 		t.Errorf("journalctl -p err shows %v", failures)
 	}
 
-	writeFile(t, s.path(configuration+"/environment"), fmt.Appendf(nil, "PGHOST=127.0.0.1\nPGPORT=%d\nPGUSER=secretive\n"+
-		"PGPASSWORD=sEcret-Word\nPGDATABASE=%s\nAWS_PROFILE=ci\n", s.c.port, s.database))
+	writeFile(t, s.path(configuration+"/environment"), fmt.Appendf(nil,
+		"PGHOST=127.0.0.1\nPGPORT=%d\nPGUSER=secretive\n"+
+			"PGPASSWORD=sEcret-Word\nPGDATABASE=%s\nAWS_PROFILE=ci\n", s.c.Port, s.database))
 	s.must(t, "systemctl", "start", serviceUnit)
 	s.wants("0 inactive success")
 	if environment := s.file(stateDirectory + "/environment"); !strings.Contains(environment, "AWS_PROFILE=ci\n") ||
@@ -406,8 +295,8 @@ func testCredential(t *testing.T) {
 	}
 }
 
-// testGitPull: as the unit is shipped, a command may pull a checkout below the state directory by ssh and write its state
-// there; elsewhere it needs the drop-in that the unit's comment gives.
+// testGitPull: as the unit is shipped, a command may pull a checkout below the state directory by ssh and write its
+// state there; elsewhere it needs the drop-in that the unit's comment gives.
 func testGitPull(t *testing.T) {
 	for _, program := range []string{"/usr/sbin/sshd", "/usr/bin/ssh", "/usr/bin/git"} {
 		_, err := os.Stat(program)
@@ -432,14 +321,17 @@ func testGitPull(t *testing.T) {
 		install -d -m 0700 -o plans -g plans /home/plans/.ssh
 		install -m 0600 -o plans -g plans $home/.ssh/id_ed25519.pub /home/plans/.ssh/authorized_keys
 		mkdir -p /run/sshd
-		systemd-run -q --unit=test-sshd /usr/sbin/sshd -D -e -f /dev/null -p `+port+` -h /root/host -o ListenAddress=127.0.0.1 -o PidFile=none
+		systemd-run -q --unit=test-sshd /usr/sbin/sshd -D -e -f /dev/null -p `+port+` \
+			-h /root/host -o ListenAddress=127.0.0.1 -o PidFile=none
 		cd /home/plans
 		cat >author <<'END'
 set -eu
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.c
-[ -d plans.git ] || { git init -q --bare -b main plans.git && git clone -q plans.git work && git -C work checkout -q -b main; }
+[ -d plans.git ] || {
+	git init -q --bare -b main plans.git && git clone -q plans.git work && git -C work checkout -q -b main; }
 mkdir -p work/ci-linux && cd work
-printf '#!/bin/sh\necho "{\\"size\\": $VESPENE_SIZE, \\"plan\\": \\"%s\\"}" >terraform.tfstate.new && mv terraform.tfstate.new terraform.tfstate\n' "$1" >ci-linux/provision
+printf '#!/bin/sh\necho "{\\"size\\": $VESPENE_SIZE, \\"plan\\": \\"%s\\"}" >new && mv new terraform.tfstate\n' \
+	"$1" >ci-linux/provision
 chmod +x ci-linux/provision && git add . && git commit -qm "$1" && git push -q origin main
 END
 		runuser -u plans -- sh author first
@@ -459,14 +351,18 @@ END
 
 	s.must(t, "systemctl", "start", serviceUnit)
 	s.wants("0 inactive success")
-	if got := s.file(stateDirectory + "/plans/ci-linux/terraform.tfstate"); got != `{"size": 2, "plan": "second"}`+"\n" {
+	if got := s.file(stateDirectory +
+		"/plans/ci-linux/terraform.tfstate"); got != `{"size": 2, "plan": "second"}`+"\n" {
 		t.Errorf("the provisioning's state is %q, %v", got, s.journal(t))
 	}
 
 	s.set("executor_command", "git -C /opt/plans pull -q --ff-only && cd /opt/plans/ci-linux && ./provision")
 	s.run(t, "systemctl", "start", serviceUnit)
 	s.wants("1 exit-code failed")
-	if !slices.ContainsFunc(s.journal(t), func(e entry) bool { return strings.Contains(e.message, "Read-only file system") }) {
+	if !slices.ContainsFunc(s.journal(t), func(e entry) bool {
+		return strings.Contains(e.message,
+			"Read-only file system")
+	}) {
 		t.Errorf("without the drop-in: %v", s.journal(t))
 	}
 	line := regexp.MustCompile(`ReadWritePaths=\S+`).FindString(string(contentOf(t, "vespene-autoscale.service")))
@@ -501,15 +397,21 @@ func testCheck(t *testing.T) {
 			t.Errorf("exit %d, want %d", r.code, code)
 		}
 	}
-	check(0, "warning  timer       vespene-autoscale.timer is installed but not started, so that nothing runs by itself; sudo systemctl enable --now vespene-autoscale.timer\n")
+	check(0, "warning  timer       vespene-autoscale.timer is installed but not started, so that nothing runs by "+
+		"itself; sudo systemctl enable --now vespene-autoscale.timer\n")
 	s.must(t, "systemctl", "start", timerUnit)
-	check(0, "warning  timer       vespene-autoscale.timer is disabled, and will not start with the machine; sudo systemctl enable vespene-autoscale.timer\n")
+	check(0, "warning  timer       vespene-autoscale.timer is disabled, and will not start with the machine; sudo "+
+		"systemctl enable vespene-autoscale.timer\n")
 	s.must(t, "systemctl", "enable", timerUnit)
-	check(0, "ok       timer       vespene-autoscale.timer ticks every 1m, as often as every pool needs\n", "ok       credential  "+credentialFile+" has the mode 0640\n",
+	check(0, "ok       timer       vespene-autoscale.timer ticks every 1m, as often as every pool needs\n",
+		"ok       credential  "+credentialFile+" has the mode 0640\n",
 		"ok       state       "+stateFile, "ok       privileges")
 	for timer, want := range map[string]string{
-		"OnCalendar=*:0/15":                     "web: vespene-autoscale.timer ticks every 15m, so that the pool is evaluated every 15m and not, as reevaluate_minutes has it, every 5m; let it tick each minute (OnCalendar=minutely; sudo systemctl edit vespene-autoscale.timer)",
-		"OnCalendar=*:0/3":                      "web: vespene-autoscale.timer ticks every 3m, so that the pool is evaluated every 6m and not",
+		"OnCalendar=*:0/15": "web: vespene-autoscale.timer ticks every 15m, so that the pool is " +
+			"evaluated every 15m and not, as reevaluate_minutes has it, every 5m; let it tick each minute " +
+			"(OnCalendar=minutely; sudo systemctl edit vespene-autoscale.timer)",
+		"OnCalendar=*:0/3": "web: vespene-autoscale.timer ticks every 3m, so that the pool is " +
+			"evaluated every 6m and not",
 		"OnCalendar=hourly\nOnCalendar=*:5/10":  "ticks every 10m, so that the pool is evaluated every 10m",
 		"OnBootSec=1min\nOnUnitActiveSec=20min": "ticks every 20m, so that",
 		"OnCalendar=*:0/5":                      "ticks every 5m, as often as every pool needs",
@@ -519,17 +421,23 @@ func testCheck(t *testing.T) {
 	}
 	s.must(t, "chmod", "0644", credentialFile)
 	s.must(t, "chmod", "0755", stateDirectory)
-	check(0, "warning  credential  "+credentialFile+" has the mode 0644, which lets others", "sudo chmod 0640 "+credentialFile, "warning  state       "+stateDirectory+" has the mode 0755")
+	check(0, "warning  credential  "+credentialFile+" has the mode 0644, which lets others",
+		"sudo chmod 0640 "+credentialFile, "warning  state       "+stateDirectory+" has the mode 0755")
 	s.must(t, "chmod", "0600", credentialFile)
-	check(exitInvalid, "error    database    read the database address: open "+credentialFile+": permission denied; make the file readable")
+	check(exitInvalid, "error    database    read the database address: open "+credentialFile+": permission denied; "+
+		"make the file readable")
 	s.must(t, "rm", credentialFile)
-	check(exitInvalid, "error    credential  the service cannot start without "+credentialFile, "error    database    no database is given")
-	if r := s.run(t, "vespene-autoscale", "check"); r.code != exitInvalid || !strings.Contains(r.stdout, "warning  user        this is root's view, and "+stateDirectory+" belongs to vespene-autoscale") {
+	check(exitInvalid, "error    credential  the service cannot start without "+credentialFile,
+		"error    database    no database is given")
+	if r := s.run(t, "vespene-autoscale", "check"); r.code != exitInvalid ||
+		!strings.Contains(r.stdout, "warning  user        this is root's view, and "+stateDirectory+" belongs to "+
+			"vespene-autoscale") {
 		t.Errorf("root's: exit %d, %s", r.code, r.stdout)
 	}
 }
 
-// testMonitoring: the drop-ins of docs/monitoring.md work under the unit as shipped: metrics for node_exporter, and a ping.
+// testMonitoring: the drop-ins of docs/monitoring.md work under the unit as shipped: metrics for node_exporter, and a
+// ping.
 func testMonitoring(t *testing.T) {
 	_, err := os.Stat("/usr/bin/curl")
 	need(t, "curl", err == nil)
@@ -541,7 +449,10 @@ func testMonitoring(t *testing.T) {
 		t.Fatalf("%d drop-ins, want 2", len(drops))
 	}
 	var pings []string
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { pings = append(pings, r.URL.Path) }))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		pings = append(pings, r.URL.Path)
+	}))
 	defer server.Close()
 	s.dropIn(serviceUnit, drops[0][1]+strings.Replace(drops[1][1], "https://hc-ping.com", server.URL, 1))
 	s.must(t, "install", "-d", "/var/lib/prometheus/node-exporter")
@@ -550,34 +461,37 @@ func testMonitoring(t *testing.T) {
 	}
 	const file = "/var/lib/prometheus/node-exporter/vespene-autoscale.prom"
 	s.must(t, "systemctl", "start", serviceUnit)
-	if got := samples(t, s.path(file)); got[`vespene_autoscale_pool_desired_size{pool="web"}`] != "2" || got["vespene_autoscale_run_exit_code"] != "0" {
-		t.Errorf("the metrics are %v, %v", got, s.journal(t))
+	if got := s.file(file); !strings.Contains(got, "\nvespene_autoscale_pool_desired_size{pool=\"web\"} 2\n") ||
+		!strings.Contains(got, "\nvespene_autoscale_run_exit_code 0\n") {
+		t.Errorf("the metrics are %s, %v", got, s.journal(t))
 	}
 	if mode := s.must(t, "stat", "-c", "%A", file); mode != "-rw-r--r--\n" {
 		t.Errorf("their mode is %s", mode)
 	}
 	s.set("executor_command", "exit 3")
 	s.run(t, "systemctl", "start", serviceUnit)
-	if got := samples(t, s.path(file)); got[`vespene_autoscale_pool_last_exit_code{pool="web"}`] != "3" || got["vespene_autoscale_run_exit_code"] != "1" {
-		t.Errorf("the metrics are %v", got)
+	if got := s.file(file); !strings.Contains(got, "\nvespene_autoscale_pool_last_exit_code{pool=\"web\"} 3\n") ||
+		!strings.Contains(got, "\nvespene_autoscale_run_exit_code 1\n") {
+		t.Errorf("the metrics are %s", got)
 	}
 	if want := []string{"/YOUR-CHECK", "/YOUR-CHECK/fail"}; !slices.Equal(pings, want) {
 		t.Errorf("pings %v, want %v; %v", pings, want, s.journal(t))
 	}
 }
 
-// TestCron: Debian's cron, with the README's line, scales; it mails the log of what was evaluated or failed, and nothing in
-// a minute in which nothing was.
+// TestCron: Debian's cron, with the README's line, scales; it mails the log of what was evaluated or failed, and
+// nothing in a minute in which nothing was.
 func TestCron(t *testing.T) {
 	t.Parallel()
 	_, err := os.Stat("/usr/sbin/cron")
 	need(t, "cron", err == nil)
-	line := regexp.MustCompile(`(?m)^    (\* \* \* \* \* vespene-autoscale .*)$`).FindStringSubmatch(string(contentOf(t, "README.md")))
+	line := regexp.MustCompile(`(?m)^    (\* \* \* \* \* vespene-autoscale .*)$`).FindStringSubmatch(string(contentOf(t,
+		"README.md")))
 	if line == nil {
 		t.Fatal("the README has no line for cron")
 	}
 	s := newService(t, `echo "scaled to $VESPENE_SIZE"`)
-	s.c.exec(t, s.database, "INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fails', 'exit 3')")
+	s.c.Exec(t, s.database, "INSERT INTO worker_pools (id, name, executor_command) VALUES (2, 'fails', 'exit 3')")
 	writeFile(t, filepath.Join(s.shared, "prepare"), []byte(`set -eu
 		rm -f /etc/cron.d/* /usr/sbin/sendmail && : >/etc/crontab
 		printf '#!/bin/sh\n{ cat; echo "-- end"; } >>/tmp/mail\n' >/usr/sbin/sendmail
@@ -597,12 +511,13 @@ func TestCron(t *testing.T) {
 	time.Sleep(time.Second) // for a mail that is not to be
 
 	all := s.evaluations(t)
-	if len(all) != 2 || all[0].outcome != failed || all[1].outcome != scaled || all[1].size != 2 {
+	if len(all) != 2 || all[0].outcome() != failed || all[1].outcome() != scaled || all[1].Size != 2 {
 		t.Errorf("recorded %+v", all)
 	}
 	mail := s.file("/tmp/mail")
 	if strings.Count(mail, "-- end\n") != 1 || !strings.Contains(mail, "\nTo: vespene-autoscale\n") ||
-		!strings.Contains(mail, "\nweb: scaled to 2\n") || !regexp.MustCompile(`level=ERROR .*pool=fails`).MatchString(mail) {
+		!strings.Contains(mail, "\nweb: scaled to 2\n") ||
+		!regexp.MustCompile(`level=ERROR .*pool=fails`).MatchString(mail) {
 		t.Errorf("cron mails %q, want the first minute's log", mail)
 	}
 }
