@@ -17,10 +17,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"vespene-autoscale/internal/term"
 )
 
-// check.go owns the command check: what can be wrong before it goes wrong, with its cure. It takes the main job's own
-// steps up to where that would run a pool's command, looks at what is around them, and changes nothing.
+// check.go owns the command check: what can be wrong before it goes wrong, with its cure. It gives each pool its turn as
+// a dry run does, looks at what is around that, and changes nothing.
 
 // The levels of a finding. What stops a run or a pool is an error; what will cost something one day is a warning.
 const (
@@ -46,18 +48,18 @@ type finding struct {
 
 // checkup is one look at everything.
 type checkup struct {
-	*scaler
-	out    *results
-	levels map[string]int  // how many findings have each
-	known  map[string]pool // nil where they could not be read
+	*scaler                 // as in a dry run, whose log says nothing: what a pool's turn would log is found here
+	out     *term.Output    // findings go there
+	levels  map[string]int  // how many findings have each
+	pools   map[string]pool // nil: they could not be read
 }
 
 // check looks for what is wrong: its code is exitInvalid if there is an error among what it finds.
-func check(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
-	k := &checkup{scaler: s, out: out, levels: map[string]int{}}
-	s.dryRun, s.log = true, slog.New(slog.DiscardHandler) // what a pool's turn logs is found here
-	s.all = true                                          // stuck builds cost something without autoscaling, too
-	if err := s.openDatabase(c); err != nil {
+func check(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (code int, err error) {
+	// Stale builds cost something without autoscaling, too, so that all pools are read.
+	k := &checkup{out: out, levels: map[string]int{}, scaler: &scaler{names: s.names, plugins: s.plugins, shared: s.shared,
+		timeout: s.timeout, stream: s.stream, dryRun: true, all: true, log: slog.New(slog.DiscardHandler)}}
+	if err := k.openDatabase(c); err != nil {
 		k.wrong("database", "", err)
 	} else {
 		k.checkDatabase(ctx)
@@ -68,27 +70,33 @@ func check(ctx context.Context, s *scaler, c *cli.Context, out *results) (code i
 	k.checkPools(ctx)
 	k.checkBuilds()
 	k.checkTimer(ctx)
-	out.note(fmt.Sprintf("%s, %s", count(int64(k.levels[isError]), "error"), count(int64(k.levels[isWarning]), "warning")))
+	out.Note(fmt.Sprintf("%s, %s", term.Count(int64(k.levels[isError]), "error"), term.Count(int64(k.levels[isWarning]), "warning")))
 	if k.levels[isError] > 0 {
 		return exitInvalid, nil
 	}
 	return exitOK, nil
 }
 
-// found writes a finding; pool and cure may be empty.
+// found writes a finding: one line, with the cure. pool and cure may be empty.
 func (k *checkup) found(level, check, pool, message, cure string) {
 	k.levels[level]++
-	k.out.finding(finding{check, optional(pool), level, message, optional(cure)})
+	if k.out.JSON {
+		k.out.Encode(finding{check, optional(pool), level, message, optional(cure)})
+		return
+	}
+	if pool != "" {
+		message = term.Label(pool) + ": " + message
+	}
+	if cure != "" {
+		message += "; " + cure
+	}
+	style := map[string]string{isOK: term.Green, isWarning: term.Yellow, isError: term.Red}[level]
+	fmt.Fprintf(k.out, "%s%*s  %-10s  %s\n", k.out.Paint(style, level), len(isWarning)-len(level), "", check, message)
 }
 
 // wrong writes an error as a finding.
 func (k *checkup) wrong(check, pool string, err error) {
-	var f *failure
-	cure := ""
-	if errors.As(err, &f) {
-		cure = f.hint
-	}
-	k.found(isError, check, pool, strings.Join(strings.Fields(err.Error()), " "), cure)
+	k.found(isError, check, pool, oneLine(err), hintOf(err))
 }
 
 // checkDatabase looks whether the database answers, has the tables, and lets this role do what it needs and no more.
@@ -103,7 +111,7 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 		return
 	}
 	k.found(isOK, "database", "", fmt.Sprintf("%s answers: %v%v", k.database.key, answer.values[0][0], answer.values[0][1]), "")
-	if k.known, err = k.fresh(ctx); err != nil {
+	if k.pools, err = k.fresh(ctx); err != nil {
 		k.wrong("tables", "", err)
 		return
 	}
@@ -111,11 +119,11 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 	if k.database.postgres == nil {
 		return
 	}
-	if ahead := answer.clock - time.Until(clock()); ahead.Abs() > early {
+	if ahead := answer.clock - time.Until(clock()); ahead.Abs() > dueTolerance {
 		k.found(isWarning, "clock", "", fmt.Sprintf("the database's clock and this machine's differ by %v", ahead.Abs().Round(time.Second)),
 			"let both be set by NTP (timedatectl set-ntp true): ages of builds and, with --shared, what is due are reckoned with them")
 	} else {
-		k.found(isOK, "clock", "", "the database's clock and this machine's agree within "+early.String(), "")
+		k.found(isOK, "clock", "", "the database's clock and this machine's agree within "+dueTolerance.String(), "")
 	}
 	k.checkPrivileges(ctx)
 	k.checkIndex(ctx)
@@ -252,14 +260,11 @@ func (k *checkup) checkCredential(ctx context.Context, c *cli.Context) {
 
 // checkState looks whether the state can be kept, and opens what there is of it.
 func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
-	path, err := statePath(c.String("state"))
-	if err == nil {
-		k.state, err = readState(ctx, path)
-	}
-	if err != nil {
+	if err := k.readState(ctx, c); err != nil {
 		k.wrong("state", "", err)
 		return
 	}
+	path, _ := statePath(c.String("state"))
 	directory := filepath.Dir(path)
 	owner := ownerOf(directory)
 	if os.Geteuid() == 0 && owner != "" && owner != "root" {
@@ -287,7 +292,7 @@ func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 	var system unix.Statfs_t
 	warned := k.levels[isWarning]
 	if err := unix.Statfs(there, &system); err == nil && system.Blocks > 0 && system.Bavail*uint64(system.Bsize) < littleRoom {
-		k.found(isWarning, "state", "", fmt.Sprintf("the file system of %s is nearly full", there), "make room on it: without a record nothing is run")
+		k.found(isWarning, "state", "", fmt.Sprintf("the file system of %s is ndueTolerance full", there), "make room on it: without a record nothing is run")
 	} else if err == nil && system.Type == networkFile {
 		k.found(isWarning, "state", "", there+" is on NFS, whose locks do not do for those of the pools", "keep the state on a local disk")
 	}
@@ -321,10 +326,10 @@ func (k *checkup) checkPrograms() {
 
 // checkPools goes with each pool as far as a dry run does.
 func (k *checkup) checkPools(ctx context.Context) {
-	if k.known == nil {
+	if k.pools == nil {
 		return // they could not be read
 	}
-	queues := slices.DeleteFunc(k.queues(k.known), func(name string) bool { return len(k.names) == 0 && !k.known[name].enabled })
+	queues := slices.DeleteFunc(k.queues(k.pools), func(name string) bool { return len(k.names) == 0 && !k.pools[name].enabled })
 	if len(queues) == 0 {
 		k.found(isWarning, "pools", "", "no worker pool has autoscaling enabled", "enable it in Vespene, in the settings of a worker pool")
 		return
@@ -332,68 +337,62 @@ func (k *checkup) checkPools(ctx context.Context) {
 	var keeper string // the pool that keeps the most workers when there is nothing to do
 	var most int64
 	for _, name := range queues {
-		p := k.known[name]
-		r, err := k.turn(ctx, name)
+		t := k.servePool(ctx, name)
 		switch {
-		case err != nil:
-			k.wrong("pool", name, err)
-		case r.Outcome == disabled:
-			k.found(isWarning, "pool", name, r.Reason, "enable it in Vespene, in the settings of the worker pool")
-		case *r.Maximum == 0:
-			k.found(isWarning, "pool", name, "maximum is 0, so that it never has a worker", "raise it in Vespene, or disable autoscaling for the pool")
+		case t.err != nil:
+			k.wrong("pool", name, t.err)
+		case t.outcome == disabled:
+			k.found(isWarning, "pool", name, reason(t), "enable it in Vespene, in the settings of the worker pool")
+		case t.plan.maximum == 0:
+			k.found(isWarning, "pool", name, "maximum is 0, so that it never has a worker",
+				"raise it in Vespene, or disable autoscaling for the pool")
 		default:
-			k.found(isOK, "pool", name, fmt.Sprintf("settings, template and plugins are right, and make the size %d now", *r.Size), "")
+			k.found(isOK, "pool", name,
+				fmt.Sprintf("settings, template and plugins are right, and make the size %d now", t.prepared.plan.size), "")
 		}
-		if r.plan == nil {
+		if t.timing != nil && t.timing.clockBack {
+			k.found(isWarning, "clock", name, "its last evaluation lies in the future: the clock went back",
+				"set the clock right; the next run evaluates the pool at once")
+		}
+		if t.err != nil || t.plan == nil {
 			continue
 		}
-		if _, clockBack := due(k.lastOf(ctx, p), r.plan.reevaluate, r.now); clockBack {
-			k.found(isWarning, "clock", name, "its last evaluation lies in the future: the clock went back", "set the clock right; the next run evaluates the pool at once")
-		}
-		if least := leastSize(p, *r.plan); err == nil && least > most {
+		if least := leastSize(t.pool, *t.plan); least > most {
 			keeper, most = name, least
 		}
 	}
 	switch {
 	case most > 0:
-		k.found(isOK, "minimum", keeper, fmt.Sprintf("it keeps %s when there is nothing to do, for Vespene's schedules", count(most, "worker")), "")
+		k.found(isOK, "minimum", keeper, fmt.Sprintf("it keeps %s when there is nothing to do, for Vespene's schedules",
+			term.Count(most, "worker")), "")
 	case len(k.names) == 0:
-		k.found(isWarning, "minimum", "", "every pool may go down to 0 workers, and only workers start Vespene's scheduled builds, imports and clean-up",
+		k.found(isWarning, "minimum", "",
+			"every pool may go down to 0 workers, and only workers start Vespene's scheduled builds, imports and clean-up",
 			"set the minimum of one pool to 1 in Vespene, or keep one worker elsewhere")
 	}
 }
 
-// checkBuilds looks for builds that no worker takes or is at, in pools without autoscaling, too.
+// checkBuilds looks for builds that no worker takes or runs, in pools without autoscaling, too.
 func (k *checkup) checkBuilds() {
-	stuck := false
-	for _, name := range k.queues(k.known) {
-		for _, warning := range misled(k.known[name]) {
-			stuck = true
-			message, cure, _ := strings.Cut(warning, "; ")
-			k.found(isWarning, "builds", name, message, cure)
+	isStale := false
+	for _, name := range k.queues(k.pools) {
+		for _, warning := range k.pools[name].staleWarnings() {
+			isStale = true
+			k.found(isWarning, "builds", name, warning.message, warning.cure)
 		}
 	}
-	if !stuck && k.known != nil {
+	if !isStale && k.pools != nil {
 		k.found(isOK, "builds", "", "no build is older than workers take it, without a project, or running past its timeout", "")
 	}
 }
 
-// leastSize is what a pool is held to when nothing is queued or running; of one with a planner program, its minimum.
-func leastSize(p pool, its plan) int64 {
-	if its.planner != stock {
-		return its.minimum
+// leastSize returns what a pool is held to when nothing is queued or running; for one with a planner program, its minimum.
+func leastSize(p pool, planned plan) int64 {
+	if planned.planner != stock {
+		return planned.minimum
 	}
 	p.queuedBuilds, p.queuedProjects, p.running = 0, 0, 0
-	return newPlan(p, its.settings, clock()).size
-}
-
-// lastOf is when the pool was last evaluated, zero where that is not known.
-func (k *checkup) lastOf(ctx context.Context, p pool) time.Time {
-	known, _, err := k.past(ctx, p)
-	if err != nil {
-		return time.Time{}
-	}
-	return known.last
+	return newPlan(p, planned.settings, clock()).size
 }
 
 // unit is the service and timer that come with this program.
@@ -428,21 +427,21 @@ func (k *checkup) checkTimer(ctx context.Context) {
 		k.found(isWarning, "timer", "", "how often "+unit+".timer ticks could not be found out", "systemctl list-timers "+unit+".timer")
 		return
 	}
-	ticks, late := fmt.Sprintf("%s.timer ticks every %s", unit, span(interval)), false
-	for _, name := range k.queues(k.known) {
-		p := k.known[name]
+	ticks, late := fmt.Sprintf("%s.timer ticks every %s", unit, term.Span(interval)), false
+	for _, name := range k.queues(k.pools) {
+		p := k.pools[name]
 		checked, err := p.checked(k.plugins)
 		if err != nil || !p.enabled || checked.reevaluate == 0 {
 			continue
 		}
-		if actual := (checked.reevaluate - early + interval - 1) / interval * interval; actual > checked.reevaluate+early {
+		if actual := (checked.reevaluate - dueTolerance + interval - 1) / interval * interval; actual > checked.reevaluate+dueTolerance {
 			late = true
 			k.found(isWarning, "timer", name, fmt.Sprintf("%s, so that the pool is evaluated every %s and not, as reevaluate_minutes has it, every %s",
-				ticks, span(actual), span(checked.reevaluate)),
+				ticks, term.Span(actual), term.Span(checked.reevaluate)),
 				"let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+unit+".timer), or raise reevaluate_minutes in Vespene")
 		}
 	}
-	if k.known != nil {
+	if k.pools != nil {
 		ticks += ", as often as every pool needs"
 	}
 	if !late {
