@@ -14,6 +14,12 @@ import (
 // --shared, sharedPast lets the database decide when a pool was last evaluated and who may claim the next evaluation,
 // and keeps the rest in the state file as well.
 
+// freshFor is how long what was read may decide; after that it is read again.
+const freshFor = time.Minute
+
+// clock is this host's; a test has hosts whose clocks differ.
+var clock = time.Now
+
 // past is where evaluations are kept.
 type past interface {
 	// read returns what a pool's past means for its next evaluation, and the time by the clock that decides.

@@ -19,12 +19,6 @@ import (
 // run.go owns one run over the pools, and one pool's turn: read, past, due, size, command, claim, execute, complete.
 // A turn is made of plain values; the views make of them what they show.
 
-// freshFor is how long counts may decide; older ones are read again.
-const freshFor = time.Minute
-
-// clock is this host's; a test has hosts whose clocks differ.
-var clock = time.Now
-
 // scaler is one run over the pools.
 type scaler struct {
 	database database
