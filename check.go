@@ -57,9 +57,9 @@ type checkup struct {
 // check looks for what is wrong: its code is exitInvalid if there is an error among what it finds.
 func check(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (code int, err error) {
 	// Stale builds cost something without autoscaling, too, so that all pools are read.
-	k := &checkup{out: out, levels: map[string]int{},
-		scaler: &scaler{names: s.names, plugins: s.plugins, shared: s.shared,
-		timeout: s.timeout, stream: s.stream, dryRun: true, all: true, log: slog.New(slog.DiscardHandler)}}
+	dry := &scaler{names: s.names, plugins: s.plugins, shared: s.shared, timeout: s.timeout, stream: s.stream,
+		dryRun: true, all: true, log: slog.New(slog.DiscardHandler)}
+	k := &checkup{scaler: dry, out: out, levels: map[string]int{}}
 	if err := k.openDatabase(c); err != nil {
 		k.wrong("database", "", err)
 	} else {
@@ -128,7 +128,7 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 	if ahead := answer.clock - time.Until(clock()); ahead.Abs() > dueTolerance {
 		k.warn("clock",
 			fmt.Sprintf("the database's clock and this machine's differ by %v", ahead.Abs().Round(time.Second)),
-			"let both be set by NTP (timedatectl set-ntp true): ages of builds and, with --shared, what is due are " +
+			"let both be set by NTP (timedatectl set-ntp true): ages of builds and, with --shared, what is due are "+
 				"reckoned with them")
 	} else {
 		k.ok("clock", "the database's clock and this machine's agree within "+dueTolerance.String())
@@ -140,12 +140,14 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 // writable are the tables in which the role may change something: all of it, or the columns.
 const writable = `
 SELECT * FROM (
-    SELECT c.oid::regclass::text AS name, pg_has_role(c.relowner, 'USAGE') AS owned, has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS whole,
+    SELECT c.oid::regclass::text AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+           has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS whole,
            coalesce(string_agg(a.attname::text, ', ' ORDER BY a.attname)
                     FILTER (WHERE has_column_privilege(c.oid, a.attnum, 'INSERT, UPDATE')), '') AS columns
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_t%'
+    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+      AND n.nspname NOT LIKE 'pg\_t%'
     GROUP BY c.oid) t
 WHERE whole OR columns <> '' ORDER BY name`
 
@@ -211,8 +213,10 @@ const activeIndexes = `
 SELECT i.indexrelid::regclass::text, i.indisvalid FROM pg_index i
 WHERE i.indrelid = 'builds'::regclass AND CASE WHEN i.indpred IS NULL
     THEN pg_get_indexdef(i.indexrelid, 1, false) = 'status'
-         OR pg_get_indexdef(i.indexrelid, 1, false) = 'worker_pool_id' AND pg_get_indexdef(i.indexrelid, 2, false) = 'status'
-    ELSE pg_get_expr(i.indpred, i.indrelid) ~ 'QUEUED.*RUNNING|RUNNING.*QUEUED' AND pg_get_expr(i.indpred, i.indrelid) !~ '<>|NOT ' END
+         OR pg_get_indexdef(i.indexrelid, 1, false) = 'worker_pool_id'
+            AND pg_get_indexdef(i.indexrelid, 2, false) = 'status'
+    ELSE pg_get_expr(i.indpred, i.indrelid) ~ 'QUEUED.*RUNNING|RUNNING.*QUEUED'
+         AND pg_get_expr(i.indpred, i.indrelid) !~ '<>|NOT ' END
 ORDER BY i.indisvalid DESC`
 
 // checkIndex looks whether each run reads all builds, and whether those are many.
@@ -239,7 +243,7 @@ func (k *checkup) checkIndex(ctx context.Context) {
 			indexes.values[0][0]),
 			fmt.Sprintf("%sDROP INDEX %v; then %s", asOwner, indexes.values[0][0], createIndex))
 	default:
-		k.warn("index", fmt.Sprintf("builds has more than %d rows and no index on status, so that each run reads all " +
+		k.warn("index", fmt.Sprintf("builds has more than %d rows and no index on status, so that each run reads all "+
 			"of it", manyBuilds),
 			asOwner+createIndex)
 	}
@@ -266,7 +270,7 @@ func (k *checkup) checkCredential(ctx context.Context, c *cli.Context) {
 	case err != nil:
 		k.bad("credential", err.Error(), "make the directory readable: sudo chmod 0755 "+filepath.Dir(credentialFile))
 	case info.Mode().Perm()&0o027 != 0:
-		k.warn("credential", fmt.Sprintf("%s has the mode %#o, which lets others than root and its group read it or " +
+		k.warn("credential", fmt.Sprintf("%s has the mode %#o, which lets others than root and its group read it or "+
 			"write to it", credentialFile, info.Mode().Perm()),
 			"sudo chmod 0640 "+credentialFile+", and change the password if others may have seen it")
 	default:
@@ -284,7 +288,7 @@ func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 	directory := filepath.Dir(path)
 	owner := ownerOf(directory)
 	if os.Geteuid() == 0 && owner != "" && owner != "root" {
-		k.warn("user", fmt.Sprintf("this is root's view, and %s belongs to %s: what that user may not read or run is " +
+		k.warn("user", fmt.Sprintf("this is root's view, and %s belongs to %s: what that user may not read or run is "+
 			"not seen", directory, owner),
 			"sudo -u "+owner+" vespene-autoscale check")
 	}
@@ -294,7 +298,8 @@ func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, there, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		k.bad("state", fmt.Sprintf("%s cannot be written to: %v", there, err),
-			"make it writable for the user of this run, run as the service's user (sudo -u "+systemUser+"), or name another file with --state")
+			"make it writable for the user of this run, run as the service's user (sudo -u "+systemUser+
+				"), or name another file with --state")
 		return
 	}
 	files := []string{path, path + "-wal", path + "-shm"}
@@ -336,8 +341,8 @@ func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 
 // checkPrograms looks for the plugin programs, also those that no pool selects.
 func (k *checkup) checkPrograms() {
-	for what, programs := range map[string]map[string]string{"planner ": k.plugins.planners,
-		"executor ": k.plugins.executors} {
+	enabled := map[string]map[string]string{"planner ": k.plugins.planners, "executor ": k.plugins.executors}
+	for what, programs := range enabled {
 		for name, program := range programs {
 			if path, err := findProgram(what+name, program); err != nil {
 				k.wrong("plugin", "", err)
@@ -373,9 +378,8 @@ func (k *checkup) checkPools(ctx context.Context) {
 			k.found(isWarning, "pool", name, "maximum is 0, so that it never has a worker",
 				"raise it in Vespene, or disable autoscaling for the pool")
 		default:
-			k.found(isOK, "pool", name,
-				fmt.Sprintf("settings, template and plugins are right, and make the size %d now", t.prepared.plan.size),
-					"")
+			k.found(isOK, "pool", name, fmt.Sprintf("settings, template and plugins are right, and make the size %d now",
+				t.prepared.plan.size), "")
 		}
 		if t.timing != nil && t.timing.clockBack {
 			k.found(isWarning, "clock", name, "its last evaluation lies in the future: the clock went back",
@@ -394,7 +398,7 @@ func (k *checkup) checkPools(ctx context.Context) {
 			term.Count(most, "worker")), "")
 	case len(k.names) == 0:
 		k.found(isWarning, "minimum", "",
-			"every pool may go down to 0 workers, and only workers start Vespene's scheduled builds, imports and " +
+			"every pool may go down to 0 workers, and only workers start Vespene's scheduled builds, imports and "+
 				"clean-up",
 			"set the minimum of one pool to 1 in Vespene, or keep one worker elsewhere")
 	}
@@ -466,13 +470,13 @@ func (k *checkup) checkTimer(ctx context.Context) {
 		if err != nil || !p.enabled || checked.reevaluate == 0 {
 			continue
 		}
-		if actual := (checked.reevaluate - dueTolerance +
-			interval - 1) / interval * interval; actual > checked.reevaluate+dueTolerance {
+		actual := (checked.reevaluate - dueTolerance + interval - 1) / interval * interval
+		if actual > checked.reevaluate+dueTolerance {
 			late = true
-			k.found(isWarning, "timer", name, fmt.Sprintf("%s, so that the pool is evaluated every %s and not, as " +
+			k.found(isWarning, "timer", name, fmt.Sprintf("%s, so that the pool is evaluated every %s and not, as "+
 				"reevaluate_minutes has it, every %s",
 				ticks, term.Span(actual), term.Span(checked.reevaluate)),
-				"let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+unit+".timer), or raise " +
+				"let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+unit+".timer), or raise "+
 					"reevaluate_minutes in Vespene")
 		}
 	}
@@ -502,30 +506,30 @@ func show(ctx context.Context, name string) (map[string]string, error) {
 // tick is the longest time between two ticks of a timer, 0 where that is not known.
 func tick(ctx context.Context, timer map[string]string) (longest time.Duration) {
 	var ticks []time.Time
-	var known time.Time // until when all its calendars are
-	for _,
-		calendar := range regexp.MustCompile(`OnCalendar=(.*?) ;`).FindAllStringSubmatch(timer["TimersCalendar"], -1) {
+	var until time.Time // all its calendars are read
+	all := func(pattern, text string) [][]string {
+		return regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1)
+	}
+	for _, calendar := range all(`OnCalendar=(.*?) ;`, timer["TimersCalendar"]) {
 		text, err := output(ctx, "systemd-analyze", "calendar", "--iterations=3000", calendar[1])
 		if err != nil {
 			return 0
 		}
 		var last time.Time
-		for _,
-			match := range regexp.MustCompile(`(?:elapse|#\d+): \w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`).FindAllStringSubmatch(text, -1) {
+		for _, match := range all(`(?:elapse|#\d+): \w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`, text) {
 			if at, err := time.ParseInLocation(time.DateTime, match[1], time.Local); err == nil {
 				ticks, last = append(ticks, at), at
 			}
 		}
-		if known.IsZero() || last.Before(known) {
-			known = last
+		if until.IsZero() || last.Before(until) {
+			until = last
 		}
 	}
 	slices.SortFunc(ticks, time.Time.Compare)
-	for i := 1; i < len(ticks) && !ticks[i].After(known); i++ {
+	for i := 1; i < len(ticks) && !ticks[i].After(until); i++ {
 		longest = max(longest, ticks[i].Sub(ticks[i-1]))
 	}
-	for _,
-		monotonic := range regexp.MustCompile(`OnUnit(?:Active|Inactive)USec=(.*?) ;`).FindAllStringSubmatch(timer["TimersMonotonic"], -1) {
+	for _, monotonic := range all(`OnUnit(?:Active|Inactive)USec=(.*?) ;`, timer["TimersMonotonic"]) {
 		text, err := output(ctx, "systemd-analyze", "timespan", monotonic[1])
 		var microseconds int64
 		if match := regexp.MustCompile(`μs: (\d+)`).FindStringSubmatch(text); err == nil && match != nil {

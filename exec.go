@@ -22,7 +22,7 @@ import (
 
 const (
 	grace     = 30 * time.Second // between the one SIGINT and SIGKILL: time to save
-	killLimit = 10 * time.Second // a process that SIGKILL has not ended by then hangs in the kernel, or is another user's
+	killLimit = 10 * time.Second // what SIGKILL has not ended by then hangs in the kernel, or is another user's
 	tailSize  = 4 << 10          // how much of the end of the output is kept
 	lineLimit = 32 << 10         // a longer line of output is passed on in pieces
 	readSize  = 256 << 10        // of output, at most, at a time; as much is the pipe to hold
@@ -217,7 +217,7 @@ func inputFile(input []byte) (*os.File, error) {
 	return file, nil
 }
 
-// readAnswer reads a planner's standard output to its end or deadline, and keeps of it a byte beyond answerSize at most.
+// readAnswer reads an answer to its end or deadline, and keeps a byte beyond answerSize at most.
 func readAnswer(pipe *os.File) []byte {
 	in := &untilEmpty{pipe: pipe}
 	answer, _ := io.ReadAll(io.LimitReader(in, answerSize+1))
@@ -243,7 +243,8 @@ func (r result) problem(what string, limit time.Duration) error {
 		return r.ended
 	case r.err != nil:
 		f.err = fmt.Errorf("%s did not start: %w", what, r.err)
-		f.hint = "see that the program can be executed (a script begins with #!), and that this user may have more processes (ulimit -u)"
+		f.hint = "see that the program can be executed (a script begins with #!), and that this user may have more " +
+			"processes (ulimit -u)"
 	case *r.exitCode != 0:
 		f.err = fmt.Errorf("%s ended with exit status %d%s", what, *r.exitCode, said)
 		f.hint = "its output is in the log"
@@ -256,7 +257,8 @@ func (r result) problem(what string, limit time.Duration) error {
 // isSecret tells whether a variable is not passed on to the command, whose output is logged.
 func isSecret(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
-	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD", "JOURNAL_STREAM"}, name)
+	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD",
+		"JOURNAL_STREAM"}, name)
 }
 
 // relay copies lines from reader to output, each behind the prefix, until the end or the reader's deadline, and then
@@ -345,8 +347,8 @@ func endSession(session int) (unkillable processes) {
 }
 
 // interrupt sends one SIGINT to each whom a terminal's would reach: to the command's group, and of every other group in
-// the session to its leader, who made it to control its jobs, or to all where the leader has gone. timeout gets none: it
-// would pass one on twice, to its command and to the group of both; they get theirs from us, and it ends with them.
+// the session to its leader, who made it to control its jobs, or to all where the leader has gone. timeout gets none:
+// it would pass one on twice, to its command and to the group of both; they get theirs from us, and it ends with them.
 func interrupt(session int) {
 	const passesOn = "timeout"
 	all := sessionProcesses(session, false)
@@ -371,9 +373,9 @@ func interrupt(session int) {
 	}
 }
 
-// sessionProcesses returns the processes of the session that are alive: a zombie is not, unless threads of it go on. Before it says that
-// there are none it looks again, since one that forks and ends while it looks is missed with its child; but for when the leader
-// had ended before, and no other process of the session was seen to end.
+// sessionProcesses returns the processes of the session that are alive: a zombie is not, unless threads of it go on.
+// Before it says that there are none it looks again, since one that forks and ends while it looks is missed with its
+// child; but for when the leader had ended before, and no other process of the session was seen to end.
 func sessionProcesses(session int, leaderEnded bool) processes {
 	found, ended := listProcesses(session)
 	if found == nil && (ended || !leaderEnded) {
@@ -382,7 +384,7 @@ func sessionProcesses(session int, leaderEnded bool) processes {
 	return found
 }
 
-// listProcesses looks once; ended says that another than the leader, maybe of the session, ended meanwhile or is a zombie.
+// listProcesses looks once; ended says that a process other than the leader ended meanwhile or is a zombie.
 func listProcesses(session int) (found processes, ended bool) {
 	proc, err := os.Open("/proc")
 	if err != nil {

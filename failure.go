@@ -32,8 +32,8 @@ var exitCodes = []struct {
 	meaning string
 }{
 	{exitUsage, "wrong usage"},
-	{exitState, "the state, a lock or the results cannot be opened, read or written, or a lock is held for longer than " +
-		"its evaluation may take"},
+	{exitState, "the state, a lock or the results cannot be opened, read or written, or a lock is held for longer " +
+		"than its evaluation may take"},
 	{exitDatabase, "the Vespene database cannot be reached or queried"},
 	{exitFailed, "a command failed or ran out of time"},
 	{exitInvalid, "a pool does not exist, or its settings, template or plugin are invalid"},

@@ -53,7 +53,8 @@ func writeHistory(o *term.Output, all []evaluation, window time.Duration, now ti
 		return
 	}
 	if len(all) == 0 {
-		o.Note(fmt.Sprintf("no evaluation in the last %s; --since DURATION shows older ones, of up to 90 days", term.Span(window)))
+		o.Note(fmt.Sprintf("no evaluation in the last %s; --since DURATION shows older ones, of up to 90 days",
+			term.Span(window)))
 		return
 	}
 	byPool := map[[2]string][]evaluation{} // pools of two servers may have one name

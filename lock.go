@@ -22,7 +22,8 @@ import (
 const heldTooLong = time.Minute
 
 // lock takes the pool's lock, which the kernel frees when the last process that has the file open ends or one of them
-// unlocks it. It does not wait: an error that is errBusy where another holds it. The file is for the command to inherit.
+// unlocks it. It does not wait: if another holds it, the error is errBusy or errRunning. The file is for the
+// command to inherit.
 func (s *state) lock(ctx context.Context, key poolKey, now time.Time) (*os.File, error) {
 	path := s.lockPath(key)
 	for {

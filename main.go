@@ -84,23 +84,27 @@ type job func(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) 
 
 // newApp returns the command line; action makes of each job what is done for it.
 func newApp(stdout io.Writer, action func(job) cli.ActionFunc) *cli.App {
-	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help", DisableDefaultText: true}
+	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help",
+		DisableDefaultText: true}
 	var codes strings.Builder
 	for _, c := range exitCodes {
 		fmt.Fprintf(&codes, "\n%5d  %s", c.code, c.meaning)
 	}
 	command := func(name, usage, description string, do job, own ...cli.Flag) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, UsageText: "vespene-autoscale " + name + " [options]",
-			Description: description, HideHelpCommand: true, OnUsageError: usageError, Action: action(do), Flags: own}
+			Description: strings.TrimSpace(description), HideHelpCommand: true, OnUsageError: usageError,
+			Action: action(do), Flags: own}
 	}
 	pools := []string{"queue", "q", "database", "state", "planner", "executor", "shared", "output"}
 	return &cli.App{
 		Name:      "vespene-autoscale",
 		Usage:     "size the worker pools of a Vespene CI server once",
 		UsageText: "vespene-autoscale [options]\nvespene-autoscale status|history|check|simulate [options]",
-		Description: "Reads the pools and their builds from Vespene's database and, for each pool that is due, runs the\n" +
-			"pool's command once with the number of workers it should have. How often it runs is the timer's.\n\n" +
-			"Exit codes, of several the first:\n128+n  ended by signal n" + codes.String(),
+		Description: `Reads the pools and their builds from Vespene's database and, for each pool that is due, runs the
+pool's command once with the number of workers it should have. How often it runs is the timer's.
+
+Exit codes, of several the first:
+128+n  ended by signal n` + codes.String(),
 		HideVersion:               true, // run prints it, when the arguments are right
 		Writer:                    stdout,
 		ErrWriter:                 io.Discard, // run prints errors, once
@@ -109,26 +113,25 @@ func newApp(stdout io.Writer, action func(job) cli.ActionFunc) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Action:                    action(scale),
-		Flags: options("queue", "q", "database", "state", "force", "dry-run", "timeout", "planner", "executor", "jobs",
-			"shared", "metrics-file", "output", "verbose", "version"),
+		Flags:                     options(),
 		Commands: []*cli.Command{
-			command("status", "show how the pools stand",
-				"One line a pool, without --queue also of those without autoscaling: its builds, the size it was last scaled to and\n"+
-					"the one it should have now, its last evaluation, when it is due next, and the settings that are not Vespene's\n"+
-					"defaults. Nothing is written, and no planner program asked.",
+			command("status", "show how the pools stand", `
+One line a pool, without --queue also of those without autoscaling: its builds, the size it was last scaled to and
+the one it should have now, its last evaluation, when it is due next, and the settings that are not Vespene's
+defaults. Nothing is written, and no planner program asked.`,
 				status, options(pools...)...),
-			command("history", "show past evaluations, and charts of builds and sizes",
-				"What this host's state file has of them, the newest last. Vespene's database is not connected to.",
+			command("history", "show past evaluations, and charts of builds and sizes", `
+What this host's state file has of them, the newest last. Vespene's database is not connected to.`,
 				history, append(options("queue", "q", "database", "state", "output"),
 					since(24*time.Hour, "24h", "show the evaluations of the last `DURATION`"))...),
-			command("check", "look for what is wrong before it goes wrong",
-				"One line a finding: ok, warning or error, and the cure. Nothing is written or run, but planner programs are asked.\n"+
-					"It ends with 0, or with 78 if there are errors. Run it as the user of the service:\n"+
-					"sudo -u vespene-autoscale vespene-autoscale check",
+			command("check", "look for what is wrong before it goes wrong", `
+One line a finding: ok, warning or error, and the cure. Nothing is written or run, but planner programs are asked.
+It ends with 0, or with 78 if there are errors. Run it as the user of the service:
+sudo -u vespene-autoscale vespene-autoscale check`,
 				check, options(pools...)...),
-			command("simulate", "show what past builds would have waited and cost with other settings",
-				"Replays the pools' builds through the planner: as they are configured, with --set, and with a fixed number of\n"+
-					"workers. Nothing is run, and nothing but --svg written. docs/simulation.md has the model and its limits.",
+			command("simulate", "show what past builds would have waited and cost with other settings", `
+Replays the pools' builds through the planner: as they are configured, with --set, and with a fixed number of
+workers. Nothing is run, and nothing but --svg written. docs/simulation.md has the model and its limits.`,
 				func(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (int, error) {
 					return simulate(ctx, s, c, &results{out})
 				}, append(options(pools...), simulateOptions()...)...),
@@ -265,7 +268,7 @@ func history(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (
 // release is the package's version, which packaging/build sets.
 var release string
 
-// version returns the package's version or else what the build info says: a module's, and the revision it was built from.
+// version returns the package's version or else the build info's: a module's, and the revision it was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -16,8 +16,8 @@ import (
 // metrics.go writes the metrics of a run and its pools, for Prometheus.
 
 // writeMetrics writes the metrics of the pools and of the run, which ends with that code, for node_exporter's textfile
-// collector: by renaming, so that no half of a file is ever read. Where the pools could not be read, what the file has of
-// them stays, less the builds, which are others now.
+// collector: by renaming, so that no half of a file is ever read. Where the pools could not be read, what the file has
+// of them stays, less the builds, which are others now.
 func writeMetrics(path, version string, pools []poolStatus, read bool, code int) error {
 	var b bytes.Buffer
 	family := func(name, help string, samples ...string) {
@@ -41,7 +41,8 @@ func writeMetrics(path, version string, pools []poolStatus, read bool, code int)
 	for _, s := range pools {
 		for _, m := range metricsOf(s) {
 			if m.value != nil {
-				sample := fmt.Sprintf("{pool=\"%s\"} %s", labelValue.Replace(s.Pool), strconv.FormatFloat(*m.value, 'f', -1, 64))
+				sample := fmt.Sprintf("{pool=\"%s\"} %s", labelValue.Replace(s.Pool),
+					strconv.FormatFloat(*m.value, 'f', -1, 64))
 				samples[m.name] = append(samples[m.name], sample)
 			}
 		}
@@ -49,7 +50,8 @@ func writeMetrics(path, version string, pools []poolStatus, read bool, code int)
 	for _, m := range metricsOf(poolStatus{}) {
 		family("vespene_autoscale_pool_"+m.name, m.help, samples[m.name]...)
 	}
-	family("vespene_autoscale_build_info", "The program that wrote this; always 1.", fmt.Sprintf("{version=\"%s\"} 1", labelValue.Replace(version)))
+	family("vespene_autoscale_build_info", "The program that wrote this; always 1.",
+		fmt.Sprintf("{version=\"%s\"} 1", labelValue.Replace(version)))
 	family("vespene_autoscale_run_exit_code", "The exit code of the last run over the pools.", fmt.Sprintf(" %d", code))
 
 	if err := replaceFile(path, b.Bytes()); err != nil {
@@ -60,13 +62,15 @@ func writeMetrics(path, version string, pools []poolStatus, read bool, code int)
 		} else if errors.As(err, &link) {
 			err = link.Err
 		}
-		return &failure{code: exitState, err: errors.New(withoutAddress(fmt.Sprintf("write the metrics to %s: %v", path, err))),
-			hint: "name a file with --metrics-file in a directory that this user, and under systemd its sandbox (ReadWritePaths=), lets it write to"}
+		text := withoutAddress(fmt.Sprintf("write the metrics to %s: %v", path, err))
+		return &failure{code: exitState, err: errors.New(text),
+			hint: "name a file with --metrics-file in a directory that this user, and under systemd its sandbox " +
+				"(ReadWritePaths=), lets it write to"}
 	}
 	return nil
 }
 
-// replaceFile puts a file with that content, for all to read, in the place of the one at path, which may be a link to it.
+// replaceFile puts a file with that content, for all to read, in the place of the one at path or that path links to.
 func replaceFile(path string, content []byte) error {
 	target, err := filepath.EvalSymlinks(path)
 	if err == nil {
@@ -106,14 +110,16 @@ type metric struct {
 func metricsOf(s poolStatus) []metric {
 	return []metric{
 		{"desired_size", "Workers the pool should have, by its last evaluation.", float(s.LastSize)},
-		{"desired_queued_size", "Queued builds within the pool's bounds, by its last evaluation.", float(s.LastQueuedSize)},
+		{"desired_queued_size", "Queued builds within the pool's bounds, by its last evaluation.",
+			float(s.LastQueuedSize)},
 		{"queued_builds", "Queued builds as the pool counts them.", float(s.Queued)},
 		{"running_builds", "Running builds.", float(s.Running)},
 		{"minimum_size", "The least workers the pool may have.", float(s.Minimum)},
 		{"maximum_size", "The most workers the pool may have.", float(s.Maximum)},
 		{"interval_seconds", "How often the pool is to be evaluated.", seconds(s.interval)},
 		{"last_evaluation_timestamp_seconds", "When the last evaluation began.", timestamp(s.LastEvaluation)},
-		{"last_success_timestamp_seconds", "When the last evaluation began that scaled the pool.", timestamp(s.LastSuccess)},
+		{"last_success_timestamp_seconds", "When the last evaluation began that scaled the pool.",
+			timestamp(s.LastSuccess)},
 		{"last_exit_code", "The exit code of the pool's last command.", float(s.LastExitCode)},
 		{"last_duration_seconds", "How long the last evaluation took.", seconds(s.took)},
 		{"consecutive_failures", "Evaluations in a row that did not scale the pool.", float(s.Failures)},

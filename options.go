@@ -23,38 +23,43 @@ const (
 	minutesHint  = "write minutes, such as 5"
 )
 
-// options returns new flags with these names, in the order of the help.
+// options returns new flags with these names, or with no names all, in the order of the help.
 func options(names ...string) (chosen []cli.Flag) {
 	queues := &list{}
 	for _, flag := range []cli.Flag{
 		&cli.GenericFlag{Name: "queue", Value: queues, Usage: "the worker pool `NAME`; repeatable, in this order " +
 			"(default: every pool with autoscaling enabled) [$VESPENE_AUTOSCALE_QUEUE, comma separated]"},
-		&cli.GenericFlag{Name: "q", Value: queues, Usage: "is --queue `NAME`"}, // as an alias, it could not stand beside it
+		// As an alias of --queue, -q could not stand beside it.
+		&cli.GenericFlag{Name: "q", Value: queues, Usage: "is --queue `NAME`"},
 		&cli.StringFlag{Name: "database", EnvVars: []string{"VESPENE_AUTOSCALE_DATABASE"},
-			Usage: "Vespene's database as `URL`: postgres://…, key=value …, or sqlite:FILE (default: what " + credentialFile +
-				" says, else the PG* variables)"},
+			Usage: "Vespene's database as `URL`: postgres://…, key=value …, or sqlite:FILE (default: what " +
+				credentialFile + " says, else the PG* variables)"},
 		&cli.StringFlag{Name: "state", TakesFile: true, EnvVars: []string{"VESPENE_AUTOSCALE_STATE"},
-			Usage: "keep what was done when in `FILE` (default: state.db in $STATE_DIRECTORY, /var/lib/vespene-autoscale " +
-				"or ~/.local/state/vespene-autoscale)"},
+			Usage: "keep what was done when in `FILE` (default: state.db in $STATE_DIRECTORY, " +
+				"/var/lib/vespene-autoscale or ~/.local/state/vespene-autoscale)"},
 		&cli.BoolFlag{Name: "force", Usage: "evaluate now, due or not", DisableDefaultText: true},
-		&cli.BoolFlag{Name: "dry-run", Usage: "print the size and the command; run and write nothing", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "dry-run", Usage: "print the size and the command; run and write nothing",
+			DisableDefaultText: true},
 		&cli.DurationFlag{Name: "timeout", EnvVars: []string{"VESPENE_AUTOSCALE_TIMEOUT"}, Value: 30 * time.Minute,
 			DefaultText: "30m", Usage: "end a command after `DURATION`"},
-		&cli.GenericFlag{Name: "planner", Value: &list{}, Usage: "enable the planner program `NAME=PROGRAM`, which a pool's " +
-			"planner names; repeatable [$VESPENE_AUTOSCALE_PLANNER, comma separated]"},
-		&cli.GenericFlag{Name: "executor", Value: &list{}, Usage: "enable the executor program `NAME=PROGRAM`, which a pool's " +
-			"executor names; repeatable [$VESPENE_AUTOSCALE_EXECUTOR, comma separated]"},
+		&cli.GenericFlag{Name: "planner", Value: &list{},
+			Usage: "enable the planner program `NAME=PROGRAM`, which a pool's planner names; repeatable " +
+				"[$VESPENE_AUTOSCALE_PLANNER, comma separated]"},
+		&cli.GenericFlag{Name: "executor", Value: &list{},
+			Usage: "enable the executor program `NAME=PROGRAM`, which a pool's executor names; repeatable " +
+				"[$VESPENE_AUTOSCALE_EXECUTOR, comma separated]"},
 		&cli.IntFlag{Name: "jobs", EnvVars: []string{"VESPENE_AUTOSCALE_JOBS"}, Value: 1,
 			Usage: "run the commands of `N` pools at the same time"},
 		&cli.BoolFlag{Name: "shared", EnvVars: []string{"VESPENE_AUTOSCALE_SHARED"}, DisableDefaultText: true,
 			Usage: "several hosts serve these pools: keep lock and timer in PostgreSQL"},
 		&cli.StringFlag{Name: "metrics-file", TakesFile: true, EnvVars: []string{"VESPENE_AUTOSCALE_METRICS_FILE"},
 			Usage: "write Prometheus metrics to `FILE`, for node_exporter's textfile collector"},
-		&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORMAT`: text, or json, one object a line"},
+		&cli.StringFlag{Name: "output", Value: "text",
+			Usage: "print results as `FORMAT`: text, or json, one object a line"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log more", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
 	} {
-		if slices.Contains(names, flag.Names()[0]) {
+		if len(names) == 0 || slices.Contains(names, flag.Names()[0]) {
 			chosen = append(chosen, flag)
 		}
 	}
@@ -70,17 +75,21 @@ func since(byDefault time.Duration, text, usage string) cli.Flag {
 func simulateOptions() []cli.Flag {
 	return []cli.Flag{
 		since(7*24*time.Hour, "168h", "replay the builds of the last `DURATION`"),
-		&cli.DurationFlag{Name: "boot", Usage: "a worker is ready so long after it was asked for: `DURATION`", DefaultText: "0s"},
+		&cli.DurationFlag{Name: "boot", Usage: "a worker is ready so long after it was asked for: `DURATION`",
+			DefaultText: "0s"},
 		&cli.GenericFlag{Name: "set", Value: &list{},
 			Usage: "simulate another value of a setting, too: `SETTING=VALUE`; repeatable"},
 		&cli.GenericFlag{Name: "sweep", Value: &list{},
 			Usage: "simulate all values of a setting: `SETTING=FROM:TO:STEP`; repeatable, for all combinations"},
-		&cli.StringFlag{Name: "recommend", Usage: "look for the settings with the fewest worker-hours that meet `TARGET`: " +
-			"wait_median, wait_p95 or wait_max, such as 'wait_p95<=3m'"},
+		&cli.StringFlag{Name: "recommend",
+			Usage: "look for the settings with the fewest worker-hours that meet `TARGET`: " +
+				"wait_median, wait_p95 or wait_max, such as 'wait_p95<=3m'"},
 		&cli.Int64Flag{Name: "max-builds", Usage: "a worker ends after `N` builds", DefaultText: "any number"},
-		&cli.Float64Flag{Name: "max-wait", Usage: "a worker ends after it has waited for `MINUTES`", DefaultText: "never"},
+		&cli.Float64Flag{Name: "max-wait", Usage: "a worker ends after it has waited for `MINUTES`",
+			DefaultText: "never"},
 		&cli.Int64Flag{Name: "workers-per-instance", Value: 1, Usage: "size counts instances with `N` workers each"},
-		&cli.DurationFlag{Name: "billing-minimum", Usage: "a worker is billed for `DURATION` at least", DefaultText: "0s"},
+		&cli.DurationFlag{Name: "billing-minimum", Usage: "a worker is billed for `DURATION` at least",
+			DefaultText: "0s"},
 		&cli.StringFlag{Name: "svg", TakesFile: true,
 			Usage: "draw the pool's builds and workers over time, or with --sweep the trade-off, into `FILE`"},
 	}
@@ -115,7 +124,8 @@ func programs(c *cli.Context, option, builtIn string) (map[string]string, error)
 		case name == "" || program == "":
 			return nil, errors.New(withoutAddress(fmt.Sprintf("--%s is %q, not NAME=PROGRAM", option, value)))
 		case name == builtIn:
-			return nil, fmt.Errorf("--%s %s is built in, and cannot be another program: take another name", option, name)
+			return nil, fmt.Errorf("--%s %s is built in, and cannot be another program: take another name",
+				option, name)
 		case enabled[name] != "":
 			return nil, fmt.Errorf("--%s %s is given twice", option, name)
 		}
@@ -133,7 +143,8 @@ func usageError(_ *cli.Context, err error, _ bool) error {
 		}
 		text = "there is no option --" + strings.TrimPrefix(name, "-")
 		if name == "sleep" {
-			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) or crontab's"
+			hint = "each run is one pass; how often it runs is the timer's (OnCalendar= in vespene-autoscale.timer) " +
+				"or crontab's"
 		}
 	} else if _, flag, isValue := strings.Cut(text, " for flag "); isValue {
 		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "-"), ":")
@@ -158,13 +169,14 @@ func newScaler(c *cli.Context, stream *term.Log) (*scaler, error) {
 			return nil, usage(seeHelp, "--%s is empty", name)
 		}
 	}
-	s := &scaler{names: values(c, "queue"), force: c.Bool("force"), dryRun: c.Bool("dry-run"), timeout: c.Duration("timeout"),
-		shared: c.Bool("shared"), jobs: c.Int("jobs"), log: stream.Logger(c.Bool("verbose")), stream: stream}
+	s := &scaler{names: values(c, "queue"), force: c.Bool("force"), dryRun: c.Bool("dry-run"), shared: c.Bool("shared"),
+		timeout: c.Duration("timeout"), jobs: c.Int("jobs"), log: stream.Logger(c.Bool("verbose")), stream: stream}
 	window, output := c.Duration("since"), c.String("output")
 	switch {
 	case c.Args().Present():
-		return nil, usage("name a worker pool with --queue, the database with --database; commands are status, history, check "+
-			"and simulate", "there is an argument that belongs to no option") // not quoted: it may be a database's address
+		// It is not quoted, since it may be a database's address.
+		return nil, usage("name a worker pool with --queue, the database with --database; commands are status, "+
+			"history, check and simulate", "there is an argument that belongs to no option")
 	case c.Command.Name != c.App.Name && c.Lineage()[1].NumFlags() > 0:
 		return nil, usage(fmt.Sprintf("write them behind it: vespene-autoscale %s [options]", c.Command.Name),
 			"there are options before the command %s", c.Command.Name)
@@ -195,7 +207,8 @@ func (s *scaler) openDatabase(c *cli.Context) (err error) {
 		return err
 	}
 	if s.shared && s.database.postgres == nil {
-		return usage("give one as postgres://…, or leave the option away", "--shared needs a PostgreSQL database, which hosts can share")
+		return usage("give one as postgres://…, or leave the option away",
+			"--shared needs a PostgreSQL database, which hosts can share")
 	}
 	if s.shared {
 		s.database.idle = &idle{}

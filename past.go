@@ -35,9 +35,9 @@ type past interface {
 // evaluator is the right to evaluate a pool. Its contexts do not end with a signal's, since what a signal ended is
 // recorded, too.
 type evaluator interface {
-	// read is past's read, and nobody else can change the answer. Evaluations that a killed run left open are completed.
+	// read is past's read, whose answer stays true. It completes the evaluations that a killed run left open.
 	read(ctx context.Context) (last lastRun, now time.Time, err error)
-	// claim records that an evaluation begins, and returns when by the clock that decides. If it fails, nothing is claimed.
+	// claim records that an evaluation begins, and returns when. If it fails, nothing is claimed.
 	claim(ctx context.Context, c claim) (began time.Time, err error)
 	// complete records how the claimed evaluation ended, and returns when the interval after it begins.
 	complete(ctx context.Context, o outcome) (last time.Time, err error)
@@ -107,7 +107,8 @@ func (e *localEvaluator) read(ctx context.Context) (lastRun, time.Time, error) {
 		if !open.ended.IsZero() {
 			continue
 		}
-		e.past.log.Warn("an earlier run was killed before its evaluation ended; what it did is unknown, so its interval begins now",
+		e.past.log.Warn("an earlier run was killed before its evaluation ended; what it did is unknown, so its "+
+			"interval begins now",
 			"pool", e.pool.name, "started", open.started)
 		killed := outcome{ended: now, outcome: interrupted, err: "the run was killed"}
 		if err := e.past.complete(ctx, open.id, killed); err != nil {
@@ -133,7 +134,8 @@ func (e *localEvaluator) release(_ context.Context, keep bool, _ string, err err
 	if keep {
 		e.lock.Close()
 	} else if unlockErr := unlock(e.lock); unlockErr != nil {
-		e.past.log.Warn("the lock could not be freed, and will be when this run ends", "pool", e.pool.name, "error", unlockErr)
+		e.past.log.Warn("the lock could not be freed, and will be when this run ends", "pool", e.pool.name, "error",
+			unlockErr)
 	}
 	return err
 }
@@ -260,8 +262,10 @@ func (e *sharedEvaluator) release(ctx context.Context, keep bool, outcome string
 	if err != nil {
 		ended += ": " + err.Error()
 	}
-	return &failure{code: worse(exitCode(err), exitDatabase), hint: "see that the network to PostgreSQL lasts as long as the command",
-		err: fmt.Errorf("the lock that hosts share was lost, so that another may have run the command, too: %w; this one had ended: %s",
+	return &failure{code: worse(exitCode(err), exitDatabase),
+		hint: "see that the network to PostgreSQL lasts as long as the command",
+		err: fmt.Errorf("the lock that hosts share was lost, so that another may have run the command, too: %w; this "+
+			"one had ended: %s",
 			lost, ended)}
 }
 

@@ -130,7 +130,8 @@ func (p pool) staleWarnings() (all []warning) {
 			"stop them in Vespene"},
 		{p.expired, "QUEUED for longer than auto_abort_minutes or without a queued_time: no worker takes them",
 			"stop them in Vespene"},
-		{p.projectless, "QUEUED without a project: every worker that meets one stops working", "delete them in Vespene"},
+		{p.projectless, "QUEUED without a project: every worker that meets one stops working",
+			"delete them in Vespene"},
 	} {
 		if kind.count > 0 {
 			oldest := ""
@@ -381,13 +382,15 @@ func (p plan) clauses() (all []clause) {
 	} else {
 		queued := product(p.queued, p.queuedWeight)
 		if p.buildLatest {
-			queued += fmt.Sprintf(" (%s of %s, by build_latest)", term.Count(p.queued, "project"), term.Count(p.builds, "build"))
+			queued += fmt.Sprintf(" (%s of %s, by build_latest)", term.Count(p.queued, "project"),
+				term.Count(p.builds, "build"))
 		}
 		excess := fmt.Sprintf("+ %d", p.excess)
 		if p.excess < 0 {
 			excess = fmt.Sprintf("- %d", -p.excess)
 		}
-		load := fmt.Sprintf("%s * %s %s = %s", decimalString(p.base), decimalString(p.multiplier), excess, decimalString(p.raw))
+		load := fmt.Sprintf("%s * %s %s = %s", decimalString(p.base), decimalString(p.multiplier), excess,
+			decimalString(p.raw))
 		all = []clause{{"queued", queued}, {"running", product(p.running, p.runningWeight)}, {"load", load}}
 	}
 	held := ""

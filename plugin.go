@@ -37,7 +37,8 @@ func findProgram(name, program string) (path string, err error) {
 
 // askPlanner runs the planner program of that name with the question on its standard input, and returns its answer.
 // What it prints on standard error goes to output, each line behind the prefix.
-func askPlanner(ctx context.Context, name, program string, all []fact, output io.Writer, prefix string) (answer, error) {
+func askPlanner(ctx context.Context, name, program string, all []fact, output io.Writer, prefix string) (
+	answer, error) {
 	path, err := findProgram("planner "+name, program)
 	if err != nil {
 		return answer{}, err
@@ -75,7 +76,9 @@ func parseAnswer(printed []byte) (a answer, err error) {
 	if err != nil {
 		return answer{}, err
 	}
-	for name, size := range map[string]*int64{"size": &a.size, "queued_size": &a.queuedSize} {
+	sizes := map[string]*int64{"size": &a.size, "queued_size": &a.queuedSize}
+	for _, name := range []string{"size", "queued_size"} {
+		size := sizes[name]
 		value, has := values[name]
 		if !has {
 			return answer{}, fmt.Errorf("answered without %s", name)
@@ -87,8 +90,10 @@ func parseAnswer(printed []byte) (a answer, err error) {
 		delete(values, name)
 	}
 	if value, has := values["reason"]; has {
-		if value[0] != '"' || json.Unmarshal(value, &a.reason) != nil || utf8.RuneCountInString(a.reason) > reasonLimit {
-			return answer{}, fmt.Errorf("answered with a reason that is not a text of %d characters at most", reasonLimit)
+		if value[0] != '"' || json.Unmarshal(value, &a.reason) != nil ||
+			utf8.RuneCountInString(a.reason) > reasonLimit {
+			return answer{}, fmt.Errorf("answered with a reason that is not a text of %d characters at most",
+				reasonLimit)
 		}
 		a.reason = strings.Join(strings.Fields(a.reason), " ")
 		delete(values, "reason")

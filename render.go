@@ -86,16 +86,8 @@ type quotedWord struct{ offset, output int }
 // render makes the command line of a pool's template. The error is a sentence about executor_command.
 func render(p pool, planned plan, previousSize *int64) (line string, err error) {
 	r := &rendering{source: strings.ReplaceAll(planned.command, "\r\n", "\n"), set: pongo2.NewSet("", noFiles)}
-	columns := p.columns.all()
-	r.names = pongo2.Context{
-		"worker_pool": columns, "worker": columns, "variables": planned.variables,
-		"size": planned.size, "queued_size": planned.queuedSize,
-		"queued": planned.queued, "running": planned.running, "previous_size": nil,
-		renderKey: r,
-	}
-	if previousSize != nil {
-		r.names["previous_size"] = *previousSize
-	}
+	r.names = pongo2.Context(told(facts(p, planned, previousSize), toTemplate))
+	r.names[renderKey] = r
 	if line, err = r.execute(); err != nil {
 		return "", r.sentence(err)
 	}

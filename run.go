@@ -22,7 +22,7 @@ import (
 // scaler is one run over the pools.
 type scaler struct {
 	database database
-	state    *state // nil: there is none, and nothing may be written; left open, since closing would sync what need not be
+	state    *state // nil: there is none; left open, since closing would sync what need not be
 	past     past
 	plugins  plugins
 	force    bool
@@ -164,7 +164,8 @@ func (s *scaler) fresh(ctx context.Context) (map[string]pool, error) {
 		return s.counts, nil
 	}
 	pools, err := s.database.readPools(ctx, s.names, s.all, now)
-	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", clock().Sub(now), "error", err)
+	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", clock().Sub(now),
+		"error", err)
 	if err == nil {
 		s.counts, s.read = pools, now
 	}
@@ -205,7 +206,8 @@ func noPool(name string) error {
 func (s *scaler) settings(p pool) (settings, error) {
 	checked, err := p.checked(s.plugins)
 	if key := checked.steady.needsHistory(); err == nil && s.shared && key != "" {
-		err = fmt.Errorf("variables: autoscaling.%s looks back to evaluations, of which each of several hosts (--shared) knows its own only", key)
+		err = fmt.Errorf("variables: autoscaling.%s looks back to evaluations, of which each of several hosts "+
+			"(--shared) knows its own only", key)
 	}
 	if err != nil {
 		err = &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
@@ -306,7 +308,8 @@ func (s *scaler) evaluate(ctx context.Context, t turn, right evaluator) turn {
 func (s *scaler) complete(ctx context.Context, t turn, right evaluator, ended time.Time) turn {
 	r, p := *t.result, *t.prepared.plan
 	if r.leftovers != nil {
-		s.log.Warn("the command left processes running, which were ended", "pool", t.pool.name, "processes", r.leftovers)
+		s.log.Warn("the command left processes running, which were ended", "pool", t.pool.name,
+			"processes", r.leftovers)
 	}
 	t.err = r.problem("the command", s.timeout)
 	done := outcome{ended: ended, exitCode: r.exitCode, output: r.tail}
@@ -334,8 +337,8 @@ func (s *scaler) complete(ctx context.Context, t turn, right evaluator, ended ti
 	return t
 }
 
-// prepare sizes a pool, by its planner program if it has one, and makes what is to be run. With an error, it returns how
-// far that came.
+// prepare sizes a pool, by its planner program if it has one, and makes what is to be run. With an error, it returns
+// how far that came.
 func (s *scaler) prepare(ctx context.Context, p pool, planned plan, last lastRun, now time.Time) (preparation, error) {
 	result := preparation{previous: last.previousSize}
 	if name := planned.planner; name != stock {
@@ -352,7 +355,8 @@ func (s *scaler) prepare(ctx context.Context, p pool, planned plan, last lastRun
 	}
 	result.plan = &sized
 	if _, clockBack := due(last.last, planned.reevaluate, now); clockBack {
-		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", p.name, "last", last.last)
+		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", p.name,
+			"last", last.last)
 	}
 	for _, warning := range p.staleWarnings() {
 		s.log.Warn(warning.String(), "pool", p.name)

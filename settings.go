@@ -195,7 +195,7 @@ type key struct {
 	read func(name string, value any) error
 }
 
-// readObject reads a JSON object that has some of the keys and no other. An error names the key, below the object's name.
+// readObject reads a JSON object that has some of the keys and no other. An error names the key after the object.
 func readObject(name string, value any, keys ...key) error {
 	object, isObject := value.(map[string]any)
 	if !isObject {
@@ -257,8 +257,8 @@ func parseSchedule(name string, value any, base settings) (all []scheduled, err 
 				s.when, _ = value.(string)
 				// Five fields, since the parser takes seconds, years and names for expressions, too.
 				if parser := gronx.New(); len(strings.Fields(s.when)) != 5 || !parser.IsValid(s.when) {
-					return isNot(name, value, "a cron expression of five fields: minute, hour, day of the month, month, "+
-						"day of the week")
+					return isNot(name, value, "a cron expression of five fields: "+
+						"minute, hour, day of the month, month, day of the week")
 				}
 				return nil
 			}},

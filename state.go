@@ -19,8 +19,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// state.go owns what this host remembers: the SQLite file with one row per evaluation, claimed before its command starts
-// and completed after. It does not say when a pool is due, and no transaction is open while a command runs.
+// state.go owns what this host remembers: the SQLite file with one row per evaluation, claimed before its command
+// starts and completed after. It does not say when a pool is due, and no transaction is open while a command runs.
 
 // applicationID marks a SQLite file as ours (PRAGMA application_id); schemaVersion is its user_version.
 const (
@@ -116,8 +116,7 @@ func statePath(path string) (string, error) {
 				base = filepath.Join(home, ".local/state")
 			}
 			if !filepath.IsAbs(base) {
-				return "", &failure{code: exitUsage, err: errors.New("there is no place for the state: HOME is not set"),
-					hint: "name a file with --state"}
+				return "", usage("name a file with --state", "there is no place for the state: HOME is not set")
 			}
 			directory = filepath.Join(base, "vespene-autoscale")
 		}
@@ -134,9 +133,8 @@ func statePath(path string) (string, error) {
 // of root's would stop that user's next run.
 func notRootInstead(path string) error {
 	if owner := ownerOf(filepath.Dir(path)); owner != "" && os.Geteuid() == 0 && owner != "root" {
-		return &failure{code: exitUsage,
-			err:  fmt.Errorf("%s belongs to the user %s, and what root makes there would stop that user's next run", filepath.Dir(path), owner),
-			hint: "sudo -u " + owner + " vespene-autoscale …"}
+		return usage("sudo -u "+owner+" vespene-autoscale …", "%s belongs to the user %s, and what root makes there "+
+			"would stop that user's next run", filepath.Dir(path), owner)
 	}
 	return nil
 }
@@ -178,8 +176,8 @@ func openState(ctx context.Context, path string) (*state, error) {
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return nil, stateFailure(path, err)
 	}
-	// The log of changes stays when a run ends: a later run finds it, syncs less, and copies it into the file when it has
-	// grown to a megabyte.
+	// The log of changes stays when a run ends: a later run finds it, syncs less, and copies it into the file when it
+	// has grown to a megabyte.
 	s, empty, err := openSQLite(ctx, path, "mode=rw&_txlock=immediate&_pragma=wal_autocheckpoint(256)", info)
 	if empty {
 		if err := s.create(ctx); err != nil {
@@ -268,7 +266,8 @@ func (s *state) recognise(ctx context.Context) (empty bool, err error) {
 		return false, nil
 	case application == applicationID:
 		return false, &failure{code: exitState, hint: "run that version",
-			err: fmt.Errorf("it was written by %s version of this program (schema %d, this one knows %d)", age, version, schemaVersion)}
+			err: fmt.Errorf("it was written by %s version of this program (schema %d, this one knows %d)",
+				age, version, schemaVersion)}
 	case application != 0 || version != 0 || tables != 0:
 		return false, &failure{code: exitState, hint: "name another file with --state",
 			err: errors.New("it is a SQLite database of something else")}
@@ -320,7 +319,8 @@ func (s *state) lastRun(ctx context.Context, key poolKey) (last lastRun, all []r
 	defer rows.Close()
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&r.id, &r.size, millis{&r.started}, millis{&r.deadline}, millis{&r.ended}, &r.outcome); err != nil {
+		err := rows.Scan(&r.id, &r.size, millis{&r.started}, millis{&r.deadline}, millis{&r.ended}, &r.outcome)
+		if err != nil {
 			return last, nil, stateFailure(s.path, err)
 		}
 		all = append(all, r)
@@ -347,12 +347,13 @@ func (m millis) Scan(value any) error {
 	return nil
 }
 
-// lastRuns returns the same for all pools of a database whose last evaluation scaled, by their ids. That is all that most
-// runs need, in one statement, which takes a step in an index for each pool, however many evaluations it has.
+// lastRuns returns the same for all pools of a database whose last evaluation scaled, by their ids. That is all that
+// most runs need, in one statement, which takes a step in an index for each pool, however many evaluations it has.
 func (s *state) lastRuns(ctx context.Context, database string) (map[int64]lastRun, error) {
 	rows, err := s.db.QueryContext(ctx, `
 		WITH RECURSIVE newest(id, pool_id) AS (
-			SELECT * FROM (SELECT id, pool_id FROM evaluations WHERE database = $1 ORDER BY pool_id DESC, id DESC LIMIT 1)
+			SELECT * FROM (SELECT id, pool_id FROM evaluations WHERE database = $1
+			               ORDER BY pool_id DESC, id DESC LIMIT 1)
 			UNION ALL
 			SELECT e.id, e.pool_id FROM newest CROSS JOIN evaluations e WHERE e.id =
 				(SELECT id FROM evaluations WHERE database = $1 AND pool_id < newest.pool_id
@@ -421,7 +422,8 @@ func (s *state) summary(ctx context.Context, key poolKey) (summary, error) {
 	if s == nil {
 		return summary{}, nil
 	}
-	newest, err := s.evaluations(ctx, false, "database = $1 AND pool_id = $2 ORDER BY id DESC LIMIT 1", key.database, key.id)
+	newest, err := s.evaluations(ctx, false, "database = $1 AND pool_id = $2 ORDER BY id DESC LIMIT 1",
+		key.database, key.id)
 	if err != nil || len(newest) == 0 {
 		return summary{}, err
 	}
@@ -437,14 +439,17 @@ func (s *state) summary(ctx context.Context, key poolKey) (summary, error) {
 	return result, stateFailure(s.path, row.Scan(result.failures))
 }
 
-// evaluations returns the rows that a condition chooses and puts into order, with what their commands printed or without.
-func (s *state) evaluations(ctx context.Context, output bool, condition string, args ...any) (all []evaluation, err error) {
+// evaluations returns the rows that a condition chooses and puts into order, with what their commands printed or
+// without.
+func (s *state) evaluations(ctx context.Context, output bool, condition string, args ...any) (
+	all []evaluation, err error) {
 	printed := "''"
 	if output {
 		printed = "coalesce(output, '')"
 	}
 	rows, err := s.db.QueryContext(ctx, `SELECT database, pool, started, forced, queued, running, size, queued_size,
-		ended, coalesce(outcome, ''), exit_code, coalesce(error, ''), `+printed+` FROM evaluations WHERE `+condition, args...)
+		ended, coalesce(outcome, ''), exit_code, coalesce(error, ''), `+printed+`
+		FROM evaluations WHERE `+condition, args...)
 	if err != nil {
 		return nil, stateFailure(s.path, err)
 	}
@@ -487,8 +492,8 @@ func (s *state) inPlace() error {
 	return stateFailure(s.path, err)
 }
 
-// complete records how the evaluation with that id ended. It is not synced: where a power cut undoes it, the next run finds
-// a killed one.
+// complete records how the evaluation with that id ended. It is not synced: where a power cut undoes it, the next run
+// finds a killed one.
 func (s *state) complete(ctx context.Context, id int64, o outcome) error {
 	if err := s.inPlace(); err != nil {
 		return err
@@ -551,13 +556,15 @@ func stateFailure(path string, err error) error {
 	case code&0xff == sqlite3.SQLITE_CORRUPT, code&0xff == sqlite3.SQLITE_NOTADB:
 		f.hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
 	case code&0xff == sqlite3.SQLITE_CANTOPEN:
-		f.hint = "its log (-wal) lacks the index, which takes the right to write to the directory: run this as its owner"
+		f.hint = "its log (-wal) lacks the index, which takes the right to write to the directory: run this as its " +
+			"owner"
 	case errors.Is(err, syscall.ENOSPC), code&0xff == sqlite3.SQLITE_FULL:
 		f.hint = "make room on its file system"
 	case code&0xff == sqlite3.SQLITE_IOERR:
 		f.hint = "see that its file system has room, takes locks and is not damaged, or name another file with --state"
 	case code&0xff == sqlite3.SQLITE_BUSY:
-		f.hint = "another program has it open and writes: end that (sudo fuser -v " + path + "), or name another file with --state"
+		f.hint = "another program has it open and writes: end that (sudo fuser -v " + path +
+			"), or name another file with --state"
 	case errors.Is(err, errNotRegular), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR),
 		errors.Is(err, fs.ErrNotExist):
 		f.hint = "name a file in a directory that exists or can be made, with --state"

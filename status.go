@@ -134,7 +134,8 @@ func (s poolStatus) last() (text, style string) {
 // cells returns the pool's line of the table.
 func (s poolStatus) cells() []term.Cell {
 	size := s.PreviousSize
-	if size == nil && s.LastOutcome != nil && *s.LastOutcome == scaled { // hosts that share a pool have no previous size
+	// Hosts that share a pool have no previous size.
+	if size == nil && s.LastOutcome != nil && *s.LastOutcome == scaled {
 		size = s.LastSize
 	}
 	enabled, wanted := term.Cell{Text: "yes"}, term.Digits(s.Size)
@@ -150,7 +151,8 @@ func (s poolStatus) cells() []term.Cell {
 		due = dueIn(*s.Due, s.NextDue, s.now)
 	}
 	settings := cmp.Or(spelled(s.Settings, inOrder(s.Settings)), "defaults")
-	return []term.Cell{{Text: term.Label(s.Pool), Style: term.Bold}, enabled, term.Digits(s.Queued), term.Digits(s.Running),
+	return []term.Cell{{Text: term.Label(s.Pool), Style: term.Bold}, enabled, term.Digits(s.Queued),
+		term.Digits(s.Running),
 		term.Digits(size), wanted, {Text: last, Style: style}, {Text: due}, {Text: settings}}
 }
 
@@ -166,7 +168,8 @@ func writeStatus(o *term.Output, all []poolStatus) {
 		o.Note("Vespene has no worker pools yet")
 		return
 	}
-	table := [][]term.Cell{term.Headings("POOL", "ENABLED", ">QUEUED", ">RUNNING", ">SIZE", ">WANTED", "LAST EVALUATION",
+	table := [][]term.Cell{term.Headings("POOL", "ENABLED", ">QUEUED", ">RUNNING", ">SIZE", ">WANTED",
+		"LAST EVALUATION",
 		"NEXT DUE", "SETTINGS")}
 	var below []string
 	for _, s := range all {

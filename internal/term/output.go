@@ -24,7 +24,7 @@ const (
 	Blue   = "94"
 )
 
-// Output is standard output. A reader that has gone stops nothing; another error stops nothing either, but Err keeps it.
+// Output is standard output. A reader that has gone stops nothing; nor does another error, but Err keeps it.
 type Output struct {
 	w       io.Writer
 	JSON    bool            // results are JSON, one object a line

@@ -16,9 +16,9 @@ type Progress struct {
 	gone chan struct{}
 }
 
-// NewProgress returns the progress of work with that many steps; with a total of 0, which means unknown, it only counts.
-// It shows nothing unless stderr is a terminal, nor in the first second, nor after Done. Nothing else may be written
-// there before Done.
+// NewProgress returns the progress of work with that many steps; with a total of 0, which means unknown, it only
+// counts. It shows nothing unless stderr is a terminal, nor in the first second, nor after Done. Nothing else may be
+// written there before Done.
 func NewProgress(stderr io.Writer, what string, total int) *Progress {
 	p := &Progress{}
 	columns := terminalWidth(stderr) - 1
