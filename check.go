@@ -105,7 +105,7 @@ func (k *checkup) wrong(check, pool string, err error) {
 	k.found(isError, check, pool, oneLine(err), hintOf(err))
 }
 
-// checkDatabase looks whether the database answers, has the tables, and lets this role do what it needs and no more.
+// checkDatabase checks whether the database answers, has the tables, and lets this role do what it needs and no more.
 func (k *checkup) checkDatabase(ctx context.Context) {
 	statement := "SELECT 'SQLite ' || sqlite_version(), ''"
 	if k.database.postgres != nil {
@@ -151,7 +151,7 @@ SELECT * FROM (
     GROUP BY c.oid) t
 WHERE whole OR columns <> '' ORDER BY name`
 
-// checkPrivileges looks whether the role may write what it does not need to or, with --shared, may not write what it
+// checkPrivileges checks whether the role may write what it does not need to or, with --shared, may not write what it
 // does.
 func (k *checkup) checkPrivileges(ctx context.Context) {
 	role := k.database.role()
@@ -219,7 +219,7 @@ WHERE i.indrelid = 'builds'::regclass AND CASE WHEN i.indpred IS NULL
          AND pg_get_expr(i.indpred, i.indrelid) !~ '<>|NOT ' END
 ORDER BY i.indisvalid DESC`
 
-// checkIndex looks whether each run reads all builds, and whether those are many.
+// checkIndex checks whether each run reads all builds, and whether those are many.
 func (k *checkup) checkIndex(ctx context.Context) {
 	indexes, err := k.database.read(ctx, activeIndexes)
 	if err == nil && len(indexes.values) > 0 && indexes.values[0][1] == true {
@@ -249,7 +249,7 @@ func (k *checkup) checkIndex(ctx context.Context) {
 	}
 }
 
-// checkCredential looks who may read the password, and whether the service finds its file.
+// checkCredential checks who may read the password, and whether the service finds the file.
 func (k *checkup) checkCredential(ctx context.Context, c *cli.Context) {
 	given := c.String("database")
 	hasPassword := regexp.MustCompile(`^\w+://[^/@]*:[^/@]*@|password\s*=`).MatchString(given)
@@ -278,7 +278,7 @@ func (k *checkup) checkCredential(ctx context.Context, c *cli.Context) {
 	}
 }
 
-// checkState looks whether the state can be kept, and opens what there is of it.
+// checkState checks whether the state can be kept, and opens what there is of it.
 func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 	if err := k.readState(ctx, c); err != nil {
 		k.wrong("state", "", err)
@@ -353,7 +353,7 @@ func (k *checkup) checkPrograms() {
 	}
 }
 
-// checkPools goes with each pool as far as a dry run does.
+// checkPools gives each pool its turn as a dry run does.
 func (k *checkup) checkPools(ctx context.Context) {
 	if k.pools == nil {
 		return // they could not be read
@@ -378,8 +378,8 @@ func (k *checkup) checkPools(ctx context.Context) {
 			k.found(isWarning, "pool", name, "maximum is 0, so that it never has a worker",
 				"raise it in Vespene, or disable autoscaling for the pool")
 		default:
-			k.found(isOK, "pool", name, fmt.Sprintf("settings, template and plugins are right, and make the size %d now",
-				t.prepared.plan.size), "")
+			k.found(isOK, "pool", name, fmt.Sprintf("settings, template and plugins are right, and make the size %d "+
+				"now", t.prepared.plan.size), "")
 		}
 		if t.timing != nil && t.timing.clockBack {
 			k.found(isWarning, "clock", name, "its last evaluation lies in the future: the clock went back",
@@ -431,7 +431,7 @@ func leastSize(p pool, planned plan) int64 {
 // unit is the service and timer that come with this program.
 const unit = "vespene-autoscale"
 
-// checkTimer looks whether the installed timer ticks, and as often as the pools need.
+// checkTimer checks whether the installed timer ticks, and as often as the pools need.
 func (k *checkup) checkTimer(ctx context.Context) {
 	timer, err := show(ctx, unit+".timer")
 	if err != nil {
@@ -488,7 +488,7 @@ func (k *checkup) checkTimer(ctx context.Context) {
 	}
 }
 
-// show returns what systemd knows of a unit. Of properties that are there more than once, the lines are joined.
+// show returns the properties of a systemd unit. The lines of one that is there more than once are joined.
 func show(ctx context.Context, name string) (map[string]string, error) {
 	text, err := output(ctx, "systemctl", "show", name,
 		"--property=LoadState,ActiveState,UnitFileState,TimersCalendar,TimersMonotonic")
@@ -503,7 +503,7 @@ func show(ctx context.Context, name string) (map[string]string, error) {
 	return properties, err
 }
 
-// tick is the longest time between two ticks of a timer, 0 where that is not known.
+// tick returns the longest time between two ticks of a timer, or 0 if that is unknown.
 func tick(ctx context.Context, timer map[string]string) (longest time.Duration) {
 	var ticks []time.Time
 	var until time.Time // all its calendars are read
@@ -542,7 +542,7 @@ func tick(ctx context.Context, timer map[string]string) (longest time.Duration) 
 	return longest
 }
 
-// output is what a program of systemd's prints, in a language that can be read.
+// output returns what a program of systemd's prints, in a language that can be read.
 func output(ctx context.Context, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()

@@ -50,16 +50,16 @@ type command struct {
 	answers   bool // its standard output is an answer, and not for output
 }
 
-// shellCommand is the command of a line for the shell.
+// shellCommand returns the arguments that have the shell run a line.
 func shellCommand(line string) []string { return []string{"/bin/sh", "-c", line} }
 
 // result is how a command ended.
 type result struct {
-	exitCode   *int // as a shell's $?: 128 + n for one ended by signal n; nil where it did not start
+	exitCode   *int // as a shell's $?: 128 + n for one ended by signal n; nil if it did not start
 	duration   time.Duration
 	tail       string    // the end of its output
-	answer     []byte    // its standard output, where that is one, and a byte beyond answerSize at most
-	ended      error     // why we ended it: errTimeout or the context's cause; nil where it ended by itself
+	answer     []byte    // its standard output if it answers, with one byte beyond answerSize at most
+	ended      error     // why we ended it: errTimeout or the context's cause; nil if it ended by itself
 	err        error     // why it did not start
 	leftovers  processes // what it left running when it ended by itself, and has been ended since
 	unkillable processes // what could not be ended
@@ -199,7 +199,7 @@ func execute(ctx context.Context, c command) (r result) {
 	return r
 }
 
-// inputFile is a file in memory that holds the input: nobody need wait for whether it is read.
+// inputFile returns a file in memory with the input, so that nobody waits for it to be read.
 func inputFile(input []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("input", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -254,7 +254,7 @@ func (r result) problem(what string, limit time.Duration) error {
 	return f
 }
 
-// isSecret tells whether a variable is not passed on to the command, whose output is logged.
+// isSecret tells whether a variable is kept from the command, whose output is logged.
 func isSecret(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
 	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD",

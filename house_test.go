@@ -47,7 +47,8 @@ func arrows(t *testing.T) map[string]map[string]string {
 	for id, object := range info.Uses {
 		variable, _ := object.(*types.Var)
 		_, isFunction := object.(*types.Func)
-		if object.Pkg() == self && (object.Parent() == self.Scope() || isFunction || variable != nil && variable.IsField()) {
+		isOfFile := object.Parent() == self.Scope() || isFunction || variable != nil && variable.IsField()
+		if object.Pkg() == self && isOfFile {
 			if from, to := fset.File(id.Pos()).Name(), fset.File(object.Pos()).Name(); from != to {
 				all[from][to] = max(all[from][to], object.Name())
 			}

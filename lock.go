@@ -18,7 +18,7 @@ import (
 
 // lock.go owns the lock of each pool, which the kernel keeps on a small file beside the state file.
 
-// heldTooLong is how far past its evaluation's limit a lock is held by something that hangs.
+// heldTooLong is how far past its evaluation's limit a lock is held before its holder is taken to hang.
 const heldTooLong = time.Minute
 
 // lock takes the pool's lock, which the kernel frees when the last process that has the file open ends or one of them
@@ -85,7 +85,7 @@ func (s *state) blocked(ctx context.Context, key poolKey, now time.Time, held er
 	return f
 }
 
-// unlock frees a lock for everybody, also where a daemon that the command left behind has the file open still.
+// unlock frees a lock for everybody, even if a daemon that the command left behind still has the file open.
 func unlock(file *os.File) error {
 	return errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
 }

@@ -16,8 +16,8 @@ import (
 // metrics.go writes the metrics of a run and its pools, for Prometheus.
 
 // writeMetrics writes the metrics of the pools and of the run, which ends with that code, for node_exporter's textfile
-// collector: by renaming, so that no half of a file is ever read. Where the pools could not be read, what the file has
-// of them stays, less the builds, which are others now.
+// collector: by renaming, so that no half of a file is ever read. If the pools could not be read, what the file has
+// of them stays, except for the builds, which are others by now.
 func writeMetrics(path, version string, pools []poolStatus, read bool, code int) error {
 	var b bytes.Buffer
 	family := func(name, help string, samples ...string) {
@@ -100,7 +100,7 @@ func replaceFile(path string, content []byte) error {
 // labelValue writes a label's value as the text format has it.
 var labelValue = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-// metric is one of a pool; a value of nil is not known.
+// metric is one of a pool; a value of nil is unknown.
 type metric struct {
 	name, help string
 	value      *float64

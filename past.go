@@ -28,8 +28,9 @@ type past interface {
 	largest(ctx context.Context, p pool, since time.Time) (*int64, error)
 	// summary returns what status and the metrics show.
 	summary(ctx context.Context, p pool) (summary, error)
-	// lock takes the right to evaluate a pool. The error is errBusy or errRunning if another has it.
-	lock(ctx context.Context, p pool) (evaluator, error)
+	// lock takes the right to evaluate a pool. The file is for the command to inherit, so that what outlives this run
+	// still holds the lock. The error is errBusy or errRunning if another has it.
+	lock(ctx context.Context, p pool) (evaluator, *os.File, error)
 }
 
 // evaluator is the right to evaluate a pool. Its contexts do not end with a signal's, since what a signal ended is
@@ -37,12 +38,10 @@ type past interface {
 type evaluator interface {
 	// read is past's read, whose answer stays true. It completes the evaluations that a killed run left open.
 	read(ctx context.Context) (last lastRun, now time.Time, err error)
-	// claim records that an evaluation begins, and returns when. If it fails, nothing is claimed.
-	claim(ctx context.Context, c claim) (began time.Time, err error)
+	// claim records that an evaluation begins. If it fails, nothing is claimed.
+	claim(ctx context.Context, c claim) error
 	// complete records how the claimed evaluation ended, and returns when the interval after it begins.
 	complete(ctx context.Context, o outcome) (last time.Time, err error)
-	// file is for the command to inherit, so that what outlives this run still holds the lock.
-	file() *os.File
 	// release ends the right, unless processes of the command keep it. It returns the turn's error, or a worse one.
 	release(ctx context.Context, keep bool, outcome string, err error) error
 }
@@ -75,16 +74,9 @@ func (l *localPast) summary(ctx context.Context, p pool) (summary, error) {
 	return l.state.summary(ctx, l.key(p))
 }
 
-func (l *localPast) lock(ctx context.Context, p pool) (evaluator, error) {
-	return l.lockLocal(ctx, p)
-}
-
-func (l *localPast) lockLocal(ctx context.Context, p pool) (*localEvaluator, error) {
+func (l *localPast) lock(ctx context.Context, p pool) (evaluator, *os.File, error) {
 	file, err := l.state.lock(context.WithoutCancel(ctx), l.key(p), clock())
-	if err != nil {
-		return nil, err
-	}
-	return &localEvaluator{past: l, pool: p, lock: file}, nil
+	return &localEvaluator{past: l, pool: p, lock: file}, file, err
 }
 
 type localEvaluator struct {
@@ -94,8 +86,6 @@ type localEvaluator struct {
 	id    int64 // of the claimed row
 	began time.Time
 }
-
-func (e *localEvaluator) file() *os.File { return e.lock }
 
 func (e *localEvaluator) read(ctx context.Context) (lastRun, time.Time, error) {
 	last, rows, err := e.past.lastRun(ctx, e.past.key(e.pool))
@@ -120,10 +110,10 @@ func (e *localEvaluator) read(ctx context.Context) (lastRun, time.Time, error) {
 	return last, now, nil
 }
 
-func (e *localEvaluator) claim(ctx context.Context, c claim) (began time.Time, err error) {
+func (e *localEvaluator) claim(ctx context.Context, c claim) (err error) {
 	e.began = c.started
 	e.id, err = e.past.claim(ctx, e.past.key(e.pool), c)
-	return e.began, err
+	return err
 }
 
 func (e *localEvaluator) complete(ctx context.Context, o outcome) (last time.Time, err error) {
@@ -184,17 +174,17 @@ func (s *sharedPast) summary(ctx context.Context, p pool) (summary, error) {
 	return result, nil
 }
 
-func (s *sharedPast) lock(ctx context.Context, p pool) (evaluator, error) {
-	local, err := s.lockLocal(ctx, p)
+func (s *sharedPast) lock(ctx context.Context, p pool) (evaluator, *os.File, error) {
+	local, file, err := s.localPast.lock(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lock, err := s.database.lockShared(ctx, p.id)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, local.release(ctx, false, "", err)
+		return nil, nil, local.release(ctx, false, "", err)
 	}
 	go func() {
 		if <-lock.ended; lock.lost != nil {
@@ -202,59 +192,63 @@ func (s *sharedPast) lock(ctx context.Context, p pool) (evaluator, error) {
 				"error", lock.lost)
 		}
 	}()
-	return &sharedEvaluator{localEvaluator: local, database: s.database, shared: lock}, nil
+	return &sharedEvaluator{evaluator: local, past: s, pool: p, shared: lock}, file, nil
 }
 
 type sharedEvaluator struct {
-	*localEvaluator
-	database database
-	shared   *sharedLock
-	claimed  time.Time // when the claim began by the database's clock
+	evaluator // the state file's
+	past      *sharedPast
+	pool      pool
+	shared    *sharedLock
+	began     time.Time // when the claimed evaluation did
+	claimed   time.Time // and when it did by the database's clock
 }
 
 func (e *sharedEvaluator) read(ctx context.Context) (last lastRun, now time.Time, err error) {
-	if _, now, err = e.localEvaluator.read(ctx); err == nil {
+	if _, now, err = e.evaluator.read(ctx); err == nil {
 		last.last, now, err = e.shared.lastAutoscaled(ctx, e.pool.id)
 	}
 	return last, now, err
 }
 
 // claim checks that the lock still holds, since asking a planner takes time, and so does the claim itself.
-func (e *sharedEvaluator) claim(ctx context.Context, c claim) (began time.Time, err error) {
-	c.started = clock()
+func (e *sharedEvaluator) claim(ctx context.Context, c claim) (err error) {
+	e.began = clock()
+	c.started = e.began
 	if err = e.shared.exec(ctx, "SELECT 1"); err != nil {
-		return began, err
+		return err
 	}
-	if e.claimed, err = e.database.claimShared(ctx, e.pool.id, c.follows); err != nil {
-		return began, err
+	if e.claimed, err = e.past.database.claimShared(ctx, e.pool.id, c.follows); err != nil {
+		return err
 	}
 	if err = e.shared.exec(ctx, "SELECT 1"); err == nil {
-		_, err = e.localEvaluator.claim(ctx, c)
+		err = e.evaluator.claim(ctx, c)
 	}
-	if err != nil {
-		undone := e.database.unclaimShared(ctx, e.pool.id, e.claimed, c.follows, e.shared.status)
-		if undone != nil {
-			e.past.log.Error("the claim in PostgreSQL could not be taken back, and the pool waits an interval",
-				"pool", e.pool.name, "error", undone)
-		}
+	if err == nil {
+		return nil
 	}
-	return e.claimed, err
+	undone := e.past.database.unclaimShared(ctx, e.pool.id, e.claimed, c.follows, e.shared.status)
+	if undone != nil {
+		e.past.log.Error("the claim in PostgreSQL could not be taken back, and the pool waits an interval",
+			"pool", e.pool.name, "error", undone)
+	}
+	return err
 }
 
 func (e *sharedEvaluator) complete(ctx context.Context, o outcome) (last time.Time, err error) {
-	_, stateErr := e.localEvaluator.complete(ctx, o)
+	_, stateErr := e.evaluator.complete(ctx, o)
 	status := exitFailed
 	if o.exitCode != nil && (o.outcome == scaled) == (*o.exitCode == 0) {
 		status = *o.exitCode
 	}
 	last = nextInterval(o.outcome, e.claimed, e.claimed.Add(o.ended.Sub(e.began)))
-	last, err = e.database.completeShared(ctx, e.pool.id, e.claimed, status, last)
+	last, err = e.past.database.completeShared(ctx, e.pool.id, e.claimed, status, last)
 	return last, cmp.Or(stateErr, err)
 }
 
 func (e *sharedEvaluator) release(ctx context.Context, keep bool, outcome string, err error) error {
 	lost := e.shared.release(ctx)
-	err = e.localEvaluator.release(ctx, keep, outcome, err)
+	err = e.evaluator.release(ctx, keep, outcome, err)
 	if lost == nil {
 		return err
 	}

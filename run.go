@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -224,8 +225,9 @@ func timingOf(p plan, last lastRun, now time.Time) *timing {
 	return &timing{isDue, clockBack, nextDue(last.last, p.reevaluate)}
 }
 
-// evaluatePool gives one pool its turn.
-func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
+// look reads what a turn begins with: the settings, the past, and when the pool is due. If the turn ends there, it has
+// an outcome.
+func (s *scaler) look(ctx context.Context, p pool) turn {
 	t := turn{pool: p, now: clock()}
 	if !p.enabled {
 		return t.ended(disabled)
@@ -241,6 +243,16 @@ func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
 		return t.failed(err)
 	}
 	t.last, t.timing = last, timingOf(planned, last, now)
+	return t
+}
+
+// evaluatePool gives one pool its turn.
+func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
+	t := s.look(ctx, p)
+	if t.outcome != "" {
+		return t
+	}
+	planned, last, now := *t.plan, t.last, t.now
 	if s.dryRun {
 		prepared, err := s.prepare(ctx, p, planned, last, now)
 		if t.prepared = &prepared; err != nil {
@@ -251,7 +263,7 @@ func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
 	if !t.timing.isDue && !s.force && !last.open { // whether an open one is over, only who has the lock can tell
 		return t.ended(notDue)
 	}
-	right, err := s.past.lock(ctx, p)
+	right, file, err := s.past.lock(ctx, p)
 	if isDue, _ := due(last.last, planned.reevaluate, now); errors.Is(err, errRunning) && !isDue && !s.force {
 		t.timing = &timing{next: nextDue(last.last, planned.reevaluate)}
 		return t.ended(notDue) // that run was forced: nothing that is due is blocked
@@ -259,14 +271,14 @@ func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
 	if err != nil {
 		return t.failed(err)
 	}
-	t = s.evaluate(ctx, t, right)
+	t = s.evaluate(ctx, t, right, file)
 	keep := t.result != nil && t.result.unkillable != nil
 	t.err = right.release(ctx, keep, t.outcome, t.err)
 	return t
 }
 
 // evaluate is the turn of a pool that seemed due, whose lock is held: due still? – size – claim – command – outcome.
-func (s *scaler) evaluate(ctx context.Context, t turn, right evaluator) turn {
+func (s *scaler) evaluate(ctx context.Context, t turn, right evaluator, lock *os.File) turn {
 	lasting := context.WithoutCancel(ctx) // what a signal ended is recorded, too
 	planned := *t.plan
 	last, now, err := right.read(lasting)
@@ -289,8 +301,8 @@ func (s *scaler) evaluate(ctx context.Context, t turn, right evaluator) turn {
 	if err != nil {
 		return t.failed(err)
 	}
-	toRun.lock = right.file()
-	_, err = right.claim(lasting, claim{pool: t.pool.name, started: now, deadline: clock().Add(s.timeout),
+	toRun.lock = lock
+	err = right.claim(lasting, claim{pool: t.pool.name, started: now, deadline: clock().Add(s.timeout),
 		follows: last.last, forced: s.force, plan: *prepared.plan})
 	if err != nil {
 		return t.failed(err)
@@ -397,45 +409,37 @@ func (s *scaler) command(p pool, prepared preparation) (c command, err error) {
 	return c, err
 }
 
-// inspection is how a pool stands: what status and the metrics show.
+// inspection is how a pool stands: what status and the metrics show. Of the turn's plan, the size is the formula's.
 type inspection struct {
-	pool    pool
+	turn
 	exists  bool
-	now     time.Time // by the clock of the past
 	summary summary
-	plan    *plan // nil: unknown; the size is the formula's
-	last    lastRun
-	timing  *timing // nil: unknown
-	err     error   // why something is unknown
 }
 
-// inspect looks at the named pool as a turn does, up to its size. No planner program is asked.
-func (s *scaler) inspect(ctx context.Context, name string, pools map[string]pool) inspection {
+// inspect looks at the named pool as a turn does, up to its size. No planner program is asked. With an error, the turn
+// has no plan.
+func (s *scaler) inspect(ctx context.Context, name string, pools map[string]pool) (i inspection) {
 	p, exists := pools[name]
-	i := inspection{pool: p, exists: exists, now: clock()}
+	now := clock()
+	if s.shared {
+		now = now.Add(p.clock)
+	}
+	i.pool, i.exists, i.now = p, exists, now
 	if !exists {
 		i.pool.name, i.err = name, noPool(name)
 		return i
 	}
-	if s.shared {
-		i.now = i.now.Add(p.clock)
-	}
-	if i.summary, i.err = s.past.summary(ctx, p); i.err != nil || !p.enabled {
+	if i.summary, i.err = s.past.summary(ctx, p); i.err != nil {
 		return i
 	}
-	checked, err := s.settings(p)
-	if err != nil {
-		i.err = err
-		return i
+	t := s.look(ctx, p)
+	if t.outcome == "" {
+		sized, err := s.stabilized(ctx, p, *t.plan, t.last, t.now)
+		t.plan, t.err = &sized, err
 	}
-	last, now, err := s.past.read(ctx, p)
-	if err != nil {
-		i.err = err
-		return i
+	if t.err != nil {
+		t.plan = nil
 	}
-	planned, err := s.stabilized(ctx, p, newPlan(p, checked, now), last, now)
-	if i.err = err; err == nil {
-		i.plan, i.last, i.timing = &planned, last, timingOf(planned, last, now)
-	}
+	i.turn, i.now = t, now
 	return i
 }

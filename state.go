@@ -92,7 +92,7 @@ type claim struct {
 	plan              plan
 }
 
-// outcome is how an evaluation ended; exitCode is nil where no command ended.
+// outcome is how an evaluation ended; exitCode is nil if no command ended.
 type outcome struct {
 	ended    time.Time
 	outcome  string
@@ -101,7 +101,7 @@ type outcome struct {
 	output   string
 }
 
-// statePath is the absolute path of the state file: the given one, or the default for this user.
+// statePath returns the absolute path of the state file: the given one, or the default for this user.
 func statePath(path string) (string, error) {
 	if path == "" {
 		directory, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
@@ -129,8 +129,8 @@ func statePath(path string) (string, error) {
 	return path, nil
 }
 
-// notRootInstead is an error where root is about to write into the directory of another user's state file, since files
-// of root's would stop that user's next run.
+// notRootInstead returns an error if root is about to write into the directory of another user's state file, since
+// files of root's would stop that user's next run.
 func notRootInstead(path string) error {
 	if owner := ownerOf(filepath.Dir(path)); owner != "" && os.Geteuid() == 0 && owner != "root" {
 		return usage("sudo -u "+owner+" vespene-autoscale …", "%s belongs to the user %s, and what root makes there "+
@@ -139,7 +139,7 @@ func notRootInstead(path string) error {
 	return nil
 }
 
-// ownerOf is the name of the user to whom a file belongs, as sudo -u takes it; "" where there is no such file.
+// ownerOf returns the name of the user to whom a file belongs, as sudo -u takes it, or "" if there is no such file.
 func ownerOf(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -152,7 +152,7 @@ func ownerOf(path string) string {
 	return "'#" + id + "'"
 }
 
-// openState opens the state file, making it and its directory where they are missing.
+// openState opens the state file, and makes it and its directory if they are missing.
 func openState(ctx context.Context, path string) (*state, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, stateFailure(path, err)
@@ -377,7 +377,7 @@ func (s *state) lastRuns(ctx context.Context, database string) (map[int64]lastRu
 	return all, stateFailure(s.path, rows.Err())
 }
 
-// evaluation is one row, as it is shown.
+// evaluation is one evaluation, as it is shown.
 type evaluation struct {
 	database, pool                    string
 	started                           time.Time
@@ -386,7 +386,7 @@ type evaluation struct {
 	outcome                           // its time is zero while it goes on, and if its run was killed
 }
 
-// history returns, by their start, the evaluations since then, of the database with that key and the named pools, where
+// history returns, by their start, the evaluations since then: of the database with that key and the named pools, if
 // those are given; without what their commands printed, which is most of it, unless it is asked for.
 func (s *state) history(ctx context.Context, database string, pools []string, since time.Time, output bool) (
 	[]evaluation, error) {
@@ -399,7 +399,7 @@ func (s *state) history(ctx context.Context, database string, pools []string, si
 		since.UnixMilli(), database, len(pools) == 0, string(named))
 }
 
-// largest is the largest size that was planned for a pool since then, before it was held up or back; nil: none was.
+// largest returns the largest size that was planned for a pool since then, before the steps, or nil.
 func (s *state) largest(ctx context.Context, key poolKey, since time.Time) (size *int64, err error) {
 	if s == nil {
 		return nil, nil
@@ -492,7 +492,7 @@ func (s *state) inPlace() error {
 	return stateFailure(s.path, err)
 }
 
-// complete records how the evaluation with that id ended. It is not synced: where a power cut undoes it, the next run
+// complete records how the evaluation with that id ended. It is not synced: if a power cut undoes it, the next run
 // finds a killed one.
 func (s *state) complete(ctx context.Context, id int64, o outcome) error {
 	if err := s.inPlace(); err != nil {
