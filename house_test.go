@@ -72,7 +72,10 @@ func TestHouse(t *testing.T) {
 			return
 		}
 		seen[from] = true
-		for to := range all[from] {
+		for to, name := range all[from] {
+			if back := all[to][from]; back != "" && from < to {
+				t.Errorf("%s uses %s of %s, which uses %s of it", from, name, to, back)
+			}
 			visit(to, append(slices.Clip(by), from))
 		}
 	}

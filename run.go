@@ -108,29 +108,22 @@ func (s *scaler) servePools(ctx context.Context, show func(turn)) (code int, err
 		return 0, err
 	}
 	s.names = s.queues(pools)
-	type numbered struct {
-		index int
-		turn  turn
+	turns := make([]chan turn, len(s.names)) // each with room for its turn: no pool waits for who reads the results
+	for i := range turns {
+		turns[i] = make(chan turn, 1)
 	}
-	turns := make(chan numbered, len(s.names)) // with room for all: no pool waits for who reads the results
 	var begun atomic.Int64
 	for range min(s.jobs, len(s.names)) {
 		go func() {
 			for i := int(begun.Add(1)) - 1; i < len(s.names); i = int(begun.Add(1)) - 1 {
-				turns <- numbered{i, s.servePool(ctx, s.names[i])}
+				turns[i] <- s.servePool(ctx, s.names[i])
 			}
 		}()
 	}
-	shown, waiting := 0, make(map[int]turn) // those whose place in the order has not come
-	for range s.names {
-		t := <-turns
-		code = worse(code, exitCode(t.turn.err))
-		waiting[t.index] = t.turn
-		for next, has := waiting[shown]; has; next, has = waiting[shown] {
-			show(next)
-			delete(waiting, shown)
-			shown++
-		}
+	for _, done := range turns {
+		t := <-done
+		code = worse(code, exitCode(t.err))
+		show(t)
 	}
 	if s.evaluated.Load() {
 		const share = 20 // of the time that the run has taken, this part

@@ -427,16 +427,13 @@ func (s *state) summary(ctx context.Context, key poolKey) (summary, error) {
 	if err != nil || len(newest) == 0 {
 		return summary{}, err
 	}
-	var id int64
 	result := summary{newest: &newest[0], isWhole: true, failures: new(int64)}
-	row := s.db.QueryRowContext(ctx, `SELECT id, started FROM evaluations WHERE database = $1 AND pool_id = $2
-		AND outcome = 'scaled' ORDER BY id DESC LIMIT 1`, key.database, key.id)
-	if err := row.Scan(&id, millis{&result.scaled}); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return summary{}, stateFailure(s.path, err)
-	}
-	row = s.db.QueryRowContext(ctx, `SELECT count(*) FROM evaluations WHERE database = $1 AND pool_id = $2 AND id > $3
-		AND ended IS NOT NULL`, key.database, key.id, id)
-	return result, stateFailure(s.path, row.Scan(result.failures))
+	row := s.db.QueryRowContext(ctx, `
+		WITH last AS (SELECT id, started FROM evaluations WHERE database = $1 AND pool_id = $2 AND outcome = 'scaled'
+		              ORDER BY id DESC LIMIT 1)
+		SELECT (SELECT started FROM last), (SELECT count(*) FROM evaluations WHERE database = $1 AND pool_id = $2
+			AND id > coalesce((SELECT id FROM last), 0) AND ended IS NOT NULL)`, key.database, key.id)
+	return result, stateFailure(s.path, row.Scan(millis{&result.scaled}, result.failures))
 }
 
 // evaluations returns the rows that a condition chooses and puts into order, with what their commands printed or
