@@ -137,12 +137,7 @@ const (
 // evaluations reads the rows of the service's state.
 func (b *box) evaluations(t testing.TB) []recorded {
 	t.Helper()
-	copied, remove, err := copySQLite(b.path(stateFile)) // SQLite takes /proc/PID/root for a link
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer remove()
-	return evaluations(t, copied)
+	return evaluations(t, copyOfState(t, b.path(stateFile))) // SQLite takes /proc/PID/root for a link
 }
 
 // service is a box with the package installed, and a PostgreSQL database of one pool, web, with two queued builds, which
