@@ -17,10 +17,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"vespene-autoscale/internal/term"
 )
 
-// check.go owns the command check: what can be wrong before it goes wrong, with its cure. It takes the main job's own
-// steps up to where that would run a pool's command, looks at what is around them, and changes nothing.
+// check.go owns the command check: what can be wrong before it goes wrong, with its cure. It gives each pool its turn
+// as a dry run does, looks at what is around that, and changes nothing.
 
 // The levels of a finding. What stops a run or a pool is an error; what will cost something one day is a warning.
 const (
@@ -46,18 +48,19 @@ type finding struct {
 
 // checkup is one look at everything.
 type checkup struct {
-	*scaler
-	out    *results
-	levels map[string]int  // how many findings have each
-	known  map[string]pool // nil where they could not be read
+	*scaler                 // as in a dry run, whose log says nothing: what a pool's turn would log is found here
+	out     *term.Output    // findings go there
+	levels  map[string]int  // how many findings have each
+	pools   map[string]pool // nil: they could not be read
 }
 
 // check looks for what is wrong: its code is exitInvalid if there is an error among what it finds.
-func check(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
-	k := &checkup{scaler: s, out: out, levels: map[string]int{}}
-	s.dryRun, s.log = true, slog.New(slog.DiscardHandler) // what a pool's turn logs is found here
-	s.all = true                                          // stuck builds cost something without autoscaling, too
-	if err := s.openDatabase(c); err != nil {
+func check(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (code int, err error) {
+	// Stale builds cost something without autoscaling, too, so that all pools are read.
+	dry := &scaler{names: s.names, plugins: s.plugins, shared: s.shared, timeout: s.timeout, stream: s.stream,
+		dryRun: true, all: true, log: slog.New(slog.DiscardHandler)}
+	k := &checkup{scaler: dry, out: out, levels: map[string]int{}}
+	if err := k.openDatabase(c); err != nil {
 		k.wrong("database", "", err)
 	} else {
 		k.checkDatabase(ctx)
@@ -68,30 +71,41 @@ func check(ctx context.Context, s *scaler, c *cli.Context, out *results) (code i
 	k.checkPools(ctx)
 	k.checkBuilds()
 	k.checkTimer(ctx)
-	out.note(fmt.Sprintf("%s, %s", count(int64(k.levels[isError]), "error"), count(int64(k.levels[isWarning]), "warning")))
+	out.Note(fmt.Sprintf("%s, %s", term.Count(int64(k.levels[isError]), "error"),
+		term.Count(int64(k.levels[isWarning]), "warning")))
 	if k.levels[isError] > 0 {
 		return exitInvalid, nil
 	}
 	return exitOK, nil
 }
 
-// found writes a finding; pool and cure may be empty.
+// found writes a finding: one line, with the cure. pool and cure may be empty.
 func (k *checkup) found(level, check, pool, message, cure string) {
 	k.levels[level]++
-	k.out.finding(finding{check, optional(pool), level, message, optional(cure)})
+	if k.out.JSON {
+		k.out.Encode(finding{check, optional(pool), level, message, optional(cure)})
+		return
+	}
+	if pool != "" {
+		message = term.Label(pool) + ": " + message
+	}
+	if cure != "" {
+		message += "; " + cure
+	}
+	style := map[string]string{isOK: term.Green, isWarning: term.Yellow, isError: term.Red}[level]
+	fmt.Fprintf(k.out, "%s%*s  %-10s  %s\n", k.out.Paint(style, level), len(isWarning)-len(level), "", check, message)
 }
+
+func (k *checkup) ok(check, message string)         { k.found(isOK, check, "", message, "") }
+func (k *checkup) warn(check, message, cure string) { k.found(isWarning, check, "", message, cure) }
+func (k *checkup) bad(check, message, cure string)  { k.found(isError, check, "", message, cure) }
 
 // wrong writes an error as a finding.
 func (k *checkup) wrong(check, pool string, err error) {
-	var f *failure
-	cure := ""
-	if errors.As(err, &f) {
-		cure = f.hint
-	}
-	k.found(isError, check, pool, strings.Join(strings.Fields(err.Error()), " "), cure)
+	k.found(isError, check, pool, oneLine(err), hintOf(err))
 }
 
-// checkDatabase looks whether the database answers, has the tables, and lets this role do what it needs and no more.
+// checkDatabase checks whether the database answers, has the tables, and lets this role do what it needs and no more.
 func (k *checkup) checkDatabase(ctx context.Context) {
 	statement := "SELECT 'SQLite ' || sqlite_version(), ''"
 	if k.database.postgres != nil {
@@ -102,20 +116,22 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 		k.wrong("database", "", explain(k.database, err))
 		return
 	}
-	k.found(isOK, "database", "", fmt.Sprintf("%s answers: %v%v", k.database.key, answer.values[0][0], answer.values[0][1]), "")
-	if k.known, err = k.fresh(ctx); err != nil {
+	k.ok("database", fmt.Sprintf("%s answers: %v%v", k.database.key, answer.values[0][0], answer.values[0][1]))
+	if k.pools, err = k.fresh(ctx); err != nil {
 		k.wrong("tables", "", err)
 		return
 	}
-	k.found(isOK, "tables", "", "worker_pools, builds and projects have what is needed, and may be read", "")
+	k.ok("tables", "worker_pools, builds and projects have what is needed, and may be read")
 	if k.database.postgres == nil {
 		return
 	}
-	if ahead := answer.clock - time.Until(clock()); ahead.Abs() > early {
-		k.found(isWarning, "clock", "", fmt.Sprintf("the database's clock and this machine's differ by %v", ahead.Abs().Round(time.Second)),
-			"let both be set by NTP (timedatectl set-ntp true): ages of builds and, with --shared, what is due are reckoned with them")
+	if ahead := answer.clock - time.Until(clock()); ahead.Abs() > dueTolerance {
+		k.warn("clock",
+			fmt.Sprintf("the database's clock and this machine's differ by %v", ahead.Abs().Round(time.Second)),
+			"let both be set by NTP (timedatectl set-ntp true): ages of builds and, with --shared, what is due are "+
+				"reckoned with them")
 	} else {
-		k.found(isOK, "clock", "", "the database's clock and this machine's agree within "+early.String(), "")
+		k.ok("clock", "the database's clock and this machine's agree within "+dueTolerance.String())
 	}
 	k.checkPrivileges(ctx)
 	k.checkIndex(ctx)
@@ -124,16 +140,19 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 // writable are the tables in which the role may change something: all of it, or the columns.
 const writable = `
 SELECT * FROM (
-    SELECT c.oid::regclass::text AS name, pg_has_role(c.relowner, 'USAGE') AS owned, has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS whole,
+    SELECT c.oid::regclass::text AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+           has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS whole,
            coalesce(string_agg(a.attname::text, ', ' ORDER BY a.attname)
                     FILTER (WHERE has_column_privilege(c.oid, a.attnum, 'INSERT, UPDATE')), '') AS columns
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_t%'
+    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+      AND n.nspname NOT LIKE 'pg\_t%'
     GROUP BY c.oid) t
 WHERE whole OR columns <> '' ORDER BY name`
 
-// checkPrivileges looks whether the role may write what it does not need to or, with --shared, may not write what it does.
+// checkPrivileges checks whether the role may write what it does not need to or, with --shared, may not write what it
+// does.
 func (k *checkup) checkPrivileges(ctx context.Context) {
 	role := k.database.role()
 	if k.shared {
@@ -144,7 +163,8 @@ func (k *checkup) checkPrivileges(ctx context.Context) {
 			return
 		}
 		if may.values[0][0] != true {
-			k.found(isError, "privileges", "", "with --shared the role has to write worker_pools.last_autoscaled and autoscaling_status, and may not",
+			k.bad("privileges",
+				"with --shared the role has to write worker_pools.last_autoscaled and autoscaling_status, and may not",
 				asOwner+grantShared+role)
 			return
 		}
@@ -169,7 +189,7 @@ func (k *checkup) checkPrivileges(ctx context.Context) {
 		names, owned = append(names, name), owned || row[1] == true
 	}
 	if len(more) == 0 {
-		k.found(isOK, "privileges", "", "the role "+role+" may do what it needs and write no other table", "")
+		k.ok("privileges", "the role "+role+" may do what it needs and write no other table")
 		return
 	}
 	right, cure := role, asOwner+"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON "+strings.Join(names, ", ")+" FROM "+role
@@ -184,28 +204,32 @@ func (k *checkup) checkPrivileges(ctx context.Context) {
 	if n := len(more) - named; n > 0 {
 		more = append(more[:named], fmt.Sprintf("%d more", n))
 	}
-	k.found(isWarning, "privileges", "", fmt.Sprintf("the role %s may write: %s", role, strings.Join(more, ", ")), cure)
+	k.warn("privileges", fmt.Sprintf("the role %s may write: %s", role, strings.Join(more, ", ")), cure)
 }
 
-// activeIndexes are the indexes by which queued and running builds are found without reading all, and whether each is valid.
+// activeIndexes are the indexes by which queued and running builds are found without reading all, and whether each is
+// valid.
 const activeIndexes = `
 SELECT i.indexrelid::regclass::text, i.indisvalid FROM pg_index i
 WHERE i.indrelid = 'builds'::regclass AND CASE WHEN i.indpred IS NULL
     THEN pg_get_indexdef(i.indexrelid, 1, false) = 'status'
-         OR pg_get_indexdef(i.indexrelid, 1, false) = 'worker_pool_id' AND pg_get_indexdef(i.indexrelid, 2, false) = 'status'
-    ELSE pg_get_expr(i.indpred, i.indrelid) ~ 'QUEUED.*RUNNING|RUNNING.*QUEUED' AND pg_get_expr(i.indpred, i.indrelid) !~ '<>|NOT ' END
+         OR pg_get_indexdef(i.indexrelid, 1, false) = 'worker_pool_id'
+            AND pg_get_indexdef(i.indexrelid, 2, false) = 'status'
+    ELSE pg_get_expr(i.indpred, i.indrelid) ~ 'QUEUED.*RUNNING|RUNNING.*QUEUED'
+         AND pg_get_expr(i.indpred, i.indrelid) !~ '<>|NOT ' END
 ORDER BY i.indisvalid DESC`
 
-// checkIndex looks whether each run reads all builds, and whether those are many.
+// checkIndex checks whether each run reads all builds, and whether those are many.
 func (k *checkup) checkIndex(ctx context.Context) {
 	indexes, err := k.database.read(ctx, activeIndexes)
 	if err == nil && len(indexes.values) > 0 && indexes.values[0][1] == true {
-		k.found(isOK, "index", "", fmt.Sprintf("queued and running builds are found by the index %v", indexes.values[0][0]), "")
+		k.ok("index", fmt.Sprintf("queued and running builds are found by the index %v", indexes.values[0][0]))
 		return
 	}
 	var builds rows
 	if err == nil {
-		builds, err = k.database.read(ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM builds LIMIT %d) b", manyBuilds+1))
+		builds, err = k.database.read(ctx,
+			fmt.Sprintf("SELECT count(*) FROM (SELECT FROM builds LIMIT %d) b", manyBuilds+1))
 	}
 	if err != nil {
 		k.wrong("index", "", explain(k.database, err))
@@ -213,57 +237,59 @@ func (k *checkup) checkIndex(ctx context.Context) {
 	}
 	switch n := builds.values[0][0].(int64); {
 	case n <= manyBuilds:
-		k.found(isOK, "index", "", fmt.Sprintf("each run reads all of builds, which has %d rows: no index is needed yet", n), "")
+		k.ok("index", fmt.Sprintf("each run reads all of builds, which has %d rows: no index is needed yet", n))
 	case len(indexes.values) > 0:
-		k.found(isWarning, "index", "", fmt.Sprintf("the index %v on builds was not finished, so that each run reads all of the table", indexes.values[0][0]),
+		k.warn("index", fmt.Sprintf("the index %v on builds was not finished, so that each run reads all of the table",
+			indexes.values[0][0]),
 			fmt.Sprintf("%sDROP INDEX %v; then %s", asOwner, indexes.values[0][0], createIndex))
 	default:
-		k.found(isWarning, "index", "", fmt.Sprintf("builds has more than %d rows and no index on status, so that each run reads all of it", manyBuilds),
+		k.warn("index", fmt.Sprintf("builds has more than %d rows and no index on status, so that each run reads all "+
+			"of it", manyBuilds),
 			asOwner+createIndex)
 	}
 }
 
-// checkCredential looks who may read the password, and whether the service finds its file.
+// checkCredential checks who may read the password, and whether the service finds the file.
 func (k *checkup) checkCredential(ctx context.Context, c *cli.Context) {
 	given := c.String("database")
 	hasPassword := regexp.MustCompile(`^\w+://[^/@]*:[^/@]*@|password\s*=`).MatchString(given)
 	if hasPassword && given != os.Getenv("VESPENE_AUTOSCALE_DATABASE") {
-		k.found(isWarning, "credential", "", "the database's password stands on the command line, where every user of this machine can see it",
+		k.warn("credential",
+			"the database's password stands on the command line, where every user of this machine can see it",
 			"write the address into "+credentialFile)
 	}
 	info, err := os.Stat(credentialFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if service, err := show(ctx, unit+".service"); err == nil && service["LoadState"] == "loaded" {
-			k.found(isError, "credential", "", "the service cannot start without "+credentialFile+", which may be empty",
+			k.bad("credential", "the service cannot start without "+credentialFile+", which may be empty",
 				"sudo install -D -m 0640 -g "+systemUser+" /dev/null "+credentialFile)
 			return
 		}
-		k.found(isOK, "credential", "", "there is no "+credentialFile+", and no service that needs it", "")
+		k.ok("credential", "there is no "+credentialFile+", and no service that needs it")
 	case err != nil:
-		k.found(isError, "credential", "", err.Error(), "make the directory readable: sudo chmod 0755 "+filepath.Dir(credentialFile))
+		k.bad("credential", err.Error(), "make the directory readable: sudo chmod 0755 "+filepath.Dir(credentialFile))
 	case info.Mode().Perm()&0o027 != 0:
-		k.found(isWarning, "credential", "", fmt.Sprintf("%s has the mode %#o, which lets others than root and its group read it or write to it", credentialFile, info.Mode().Perm()),
+		k.warn("credential", fmt.Sprintf("%s has the mode %#o, which lets others than root and its group read it or "+
+			"write to it", credentialFile, info.Mode().Perm()),
 			"sudo chmod 0640 "+credentialFile+", and change the password if others may have seen it")
 	default:
-		k.found(isOK, "credential", "", fmt.Sprintf("%s has the mode %#o", credentialFile, info.Mode().Perm()), "")
+		k.ok("credential", fmt.Sprintf("%s has the mode %#o", credentialFile, info.Mode().Perm()))
 	}
 }
 
-// checkState looks whether the state can be kept, and opens what there is of it.
+// checkState checks whether the state can be kept, and opens what there is of it.
 func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
-	path, err := statePath(c.String("state"))
-	if err == nil {
-		k.state, err = readState(ctx, path)
-	}
-	if err != nil {
+	if err := k.readState(ctx, c); err != nil {
 		k.wrong("state", "", err)
 		return
 	}
+	path, _ := statePath(c.String("state"))
 	directory := filepath.Dir(path)
 	owner := ownerOf(directory)
 	if os.Geteuid() == 0 && owner != "" && owner != "root" {
-		k.found(isWarning, "user", "", fmt.Sprintf("this is root's view, and %s belongs to %s: what that user may not read or run is not seen", directory, owner),
+		k.warn("user", fmt.Sprintf("this is root's view, and %s belongs to %s: what that user may not read or run is "+
+			"not seen", directory, owner),
 			"sudo -u "+owner+" vespene-autoscale check")
 	}
 	there := directory // or where it would be made
@@ -271,188 +297,201 @@ func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 		there = filepath.Dir(there)
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, there, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		k.found(isError, "state", "", fmt.Sprintf("%s cannot be written to: %v", there, err),
-			"make it writable for the user of this run, run as the service's user (sudo -u "+systemUser+"), or name another file with --state")
+		k.bad("state", fmt.Sprintf("%s cannot be written to: %v", there, err),
+			"make it writable for the user of this run, run as the service's user (sudo -u "+systemUser+
+				"), or name another file with --state")
 		return
 	}
 	files := []string{path, path + "-wal", path + "-shm"}
 	locks, _ := filepath.Glob(filepath.Join(directory, "*.lock"))
 	for _, file := range append(files, locks...) {
-		if err := unix.Faccessat(unix.AT_FDCWD, file, unix.R_OK|unix.W_OK, unix.AT_EACCESS); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			k.found(isError, "state", "", fmt.Sprintf("%s cannot be written to: %v", file, err), "sudo chown "+owner+": "+file+"; sudo chmod 0600 "+file)
+		if err := unix.Faccessat(unix.AT_FDCWD, file, unix.R_OK|unix.W_OK, unix.AT_EACCESS); err != nil &&
+			!errors.Is(err, fs.ErrNotExist) {
+			k.bad("state", fmt.Sprintf("%s cannot be written to: %v", file, err),
+				"sudo chown "+owner+": "+file+"; sudo chmod 0600 "+file)
 			return
 		}
 	}
 	const networkFile = 0x6969 // NFS_SUPER_MAGIC
 	var system unix.Statfs_t
 	warned := k.levels[isWarning]
-	if err := unix.Statfs(there, &system); err == nil && system.Blocks > 0 && system.Bavail*uint64(system.Bsize) < littleRoom {
-		k.found(isWarning, "state", "", fmt.Sprintf("the file system of %s is nearly full", there), "make room on it: without a record nothing is run")
+	if err := unix.Statfs(there, &system); err == nil && system.Blocks > 0 &&
+		system.Bavail*uint64(system.Bsize) < littleRoom {
+		k.warn("state", fmt.Sprintf("the file system of %s is nearly full", there),
+			"make room on it: without a record nothing is run")
 	} else if err == nil && system.Type == networkFile {
-		k.found(isWarning, "state", "", there+" is on NFS, whose locks do not do for those of the pools", "keep the state on a local disk")
+		k.warn("state", there+" is on NFS, whose locks do not do for those of the pools",
+			"keep the state on a local disk")
 	}
 	for _, file := range []string{directory, path} {
 		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
-			k.found(isWarning, "state", "", fmt.Sprintf("%s has the mode %#o, so that others can see or change what commands printed", file, info.Mode().Perm()),
+			k.warn("state", fmt.Sprintf("%s has the mode %#o, so that others can see or change what commands printed",
+				file, info.Mode().Perm()),
 				"sudo chmod go= "+file)
 		}
 	}
 	switch {
 	case k.levels[isWarning] > warned:
 	case k.state == nil:
-		k.found(isOK, "state", "", path+" will be made by the first run", "")
+		k.ok("state", path+" will be made by the first run")
 	default:
-		k.found(isOK, "state", "", path+" can be read and written", "")
+		k.ok("state", path+" can be read and written")
 	}
 }
 
 // checkPrograms looks for the plugin programs, also those that no pool selects.
 func (k *checkup) checkPrograms() {
-	for what, programs := range map[string]map[string]string{"planner ": k.plugins.planners, "executor ": k.plugins.executors} {
+	enabled := map[string]map[string]string{"planner ": k.plugins.planners, "executor ": k.plugins.executors}
+	for what, programs := range enabled {
 		for name, program := range programs {
 			if path, err := findProgram(what+name, program); err != nil {
 				k.wrong("plugin", "", err)
 			} else {
-				k.found(isOK, "plugin", "", what+name+" is "+path, "")
+				k.ok("plugin", what+name+" is "+path)
 			}
 		}
 	}
 }
 
-// checkPools goes with each pool as far as a dry run does.
+// checkPools gives each pool its turn as a dry run does.
 func (k *checkup) checkPools(ctx context.Context) {
-	if k.known == nil {
+	if k.pools == nil {
 		return // they could not be read
 	}
-	queues := slices.DeleteFunc(k.queues(k.known), func(name string) bool { return len(k.names) == 0 && !k.known[name].enabled })
+	queues := slices.DeleteFunc(k.queues(k.pools),
+		func(name string) bool { return len(k.names) == 0 && !k.pools[name].enabled })
 	if len(queues) == 0 {
-		k.found(isWarning, "pools", "", "no worker pool has autoscaling enabled", "enable it in Vespene, in the settings of a worker pool")
+		k.warn("pools", "no worker pool has autoscaling enabled",
+			"enable it in Vespene, in the settings of a worker pool")
 		return
 	}
 	var keeper string // the pool that keeps the most workers when there is nothing to do
 	var most int64
 	for _, name := range queues {
-		p := k.known[name]
-		r, err := k.turn(ctx, name)
+		t := k.servePool(ctx, name)
 		switch {
-		case err != nil:
-			k.wrong("pool", name, err)
-		case r.Outcome == disabled:
-			k.found(isWarning, "pool", name, r.Reason, "enable it in Vespene, in the settings of the worker pool")
-		case *r.Maximum == 0:
-			k.found(isWarning, "pool", name, "maximum is 0, so that it never has a worker", "raise it in Vespene, or disable autoscaling for the pool")
+		case t.err != nil:
+			k.wrong("pool", name, t.err)
+		case t.outcome == disabled:
+			k.found(isWarning, "pool", name, reason(t), "enable it in Vespene, in the settings of the worker pool")
+		case t.plan.maximum == 0:
+			k.found(isWarning, "pool", name, "maximum is 0, so that it never has a worker",
+				"raise it in Vespene, or disable autoscaling for the pool")
 		default:
-			k.found(isOK, "pool", name, fmt.Sprintf("settings, template and plugins are right, and make the size %d now", *r.Size), "")
+			k.found(isOK, "pool", name, fmt.Sprintf("settings, template and plugins are right, and make the size %d "+
+				"now", t.prepared.plan.size), "")
 		}
-		if r.plan == nil {
+		if t.timing != nil && t.timing.clockBack {
+			k.found(isWarning, "clock", name, "its last evaluation lies in the future: the clock went back",
+				"set the clock right; the next run evaluates the pool at once")
+		}
+		if t.err != nil || t.plan == nil {
 			continue
 		}
-		if _, clockBack := due(k.lastOf(ctx, p), r.plan.reevaluate, r.now); clockBack {
-			k.found(isWarning, "clock", name, "its last evaluation lies in the future: the clock went back", "set the clock right; the next run evaluates the pool at once")
-		}
-		if least := leastSize(p, *r.plan); err == nil && least > most {
+		if least := leastSize(t.pool, *t.plan); least > most {
 			keeper, most = name, least
 		}
 	}
 	switch {
 	case most > 0:
-		k.found(isOK, "minimum", keeper, fmt.Sprintf("it keeps %s when there is nothing to do, for Vespene's schedules", count(most, "worker")), "")
+		k.found(isOK, "minimum", keeper, fmt.Sprintf("it keeps %s when there is nothing to do, for Vespene's schedules",
+			term.Count(most, "worker")), "")
 	case len(k.names) == 0:
-		k.found(isWarning, "minimum", "", "every pool may go down to 0 workers, and only workers start Vespene's scheduled builds, imports and clean-up",
+		k.found(isWarning, "minimum", "",
+			"every pool may go down to 0 workers, and only workers start Vespene's scheduled builds, imports and "+
+				"clean-up",
 			"set the minimum of one pool to 1 in Vespene, or keep one worker elsewhere")
 	}
 }
 
-// checkBuilds looks for builds that no worker takes or is at, in pools without autoscaling, too.
+// checkBuilds looks for builds that no worker takes or runs, in pools without autoscaling, too.
 func (k *checkup) checkBuilds() {
-	stuck := false
-	for _, name := range k.queues(k.known) {
-		for _, warning := range misled(k.known[name]) {
-			stuck = true
-			message, cure, _ := strings.Cut(warning, "; ")
-			k.found(isWarning, "builds", name, message, cure)
+	isStale := false
+	for _, name := range k.queues(k.pools) {
+		for _, warning := range k.pools[name].staleWarnings() {
+			isStale = true
+			k.found(isWarning, "builds", name, warning.message, warning.cure)
 		}
 	}
-	if !stuck && k.known != nil {
-		k.found(isOK, "builds", "", "no build is older than workers take it, without a project, or running past its timeout", "")
+	if !isStale && k.pools != nil {
+		k.ok("builds", "no build is older than workers take it, without a project, or running past its timeout")
 	}
 }
 
-// leastSize is what a pool is held to when nothing is queued or running; of one with a planner program, its minimum.
-func leastSize(p pool, its plan) int64 {
-	if its.planner != stock {
-		return its.minimum
+// leastSize returns what a pool is held to when nothing is queued or running; for one with a planner program, its
+// minimum.
+func leastSize(p pool, planned plan) int64 {
+	if planned.planner != stock {
+		return planned.minimum
 	}
 	p.queuedBuilds, p.queuedProjects, p.running = 0, 0, 0
-	return newPlan(p, its.settings, clock()).size
-}
-
-// lastOf is when the pool was last evaluated, zero where that is not known.
-func (k *checkup) lastOf(ctx context.Context, p pool) time.Time {
-	known, _, err := k.past(ctx, p)
-	if err != nil {
-		return time.Time{}
-	}
-	return known.last
+	return newPlan(p, planned.settings, clock()).size
 }
 
 // unit is the service and timer that come with this program.
 const unit = "vespene-autoscale"
 
-// checkTimer looks whether the installed timer ticks, and as often as the pools need.
+// checkTimer checks whether the installed timer ticks, and as often as the pools need.
 func (k *checkup) checkTimer(ctx context.Context) {
 	timer, err := show(ctx, unit+".timer")
 	if err != nil {
-		k.found(isOK, "timer", "", "systemd does not answer here: that this runs each minute is cron's or your own matter", "")
+		k.ok("timer", "systemd does not answer here: that this runs each minute is cron's or your own matter")
 		return
 	}
 	others, _ := output(ctx, "systemctl", "list-units", "--plain", "--no-legend", "--state=active", unit+"@*.timer")
 	switch {
 	case timer["ActiveState"] != "active" && strings.TrimSpace(others) != "":
-		k.found(isOK, "timer", "", "single pools have timers of their own: systemctl list-timers", "")
+		k.ok("timer", "single pools have timers of their own: systemctl list-timers")
 		return
 	case timer["LoadState"] == "not-found":
-		k.found(isOK, "timer", "", unit+".timer is not installed: that this runs each minute is cron's or your own matter", "")
+		k.ok("timer", unit+".timer is not installed: that this runs each minute is cron's or your own matter")
 		return
 	case timer["LoadState"] != "loaded":
-		k.found(isWarning, "timer", "", unit+".timer is "+timer["LoadState"]+", so that nothing runs by itself", "systemctl status "+unit+".timer says why")
+		k.warn("timer", unit+".timer is "+timer["LoadState"]+", so that nothing runs by itself",
+			"systemctl status "+unit+".timer says why")
 		return
 	case timer["ActiveState"] != "active":
-		k.found(isWarning, "timer", "", unit+".timer is installed but not started, so that nothing runs by itself", "sudo systemctl enable --now "+unit+".timer")
+		k.warn("timer", unit+".timer is installed but not started, so that nothing runs by itself",
+			"sudo systemctl enable --now "+unit+".timer")
 		return
 	case timer["UnitFileState"] != "enabled":
-		k.found(isWarning, "timer", "", unit+".timer is "+timer["UnitFileState"]+", and will not start with the machine", "sudo systemctl enable "+unit+".timer")
+		k.warn("timer", unit+".timer is "+timer["UnitFileState"]+", and will not start with the machine",
+			"sudo systemctl enable "+unit+".timer")
 	}
 	interval := tick(ctx, timer)
 	if interval == 0 {
-		k.found(isWarning, "timer", "", "how often "+unit+".timer ticks could not be found out", "systemctl list-timers "+unit+".timer")
+		k.warn("timer", "how often "+unit+".timer ticks could not be found out", "systemctl list-timers "+unit+".timer")
 		return
 	}
-	ticks, late := fmt.Sprintf("%s.timer ticks every %s", unit, span(interval)), false
-	for _, name := range k.queues(k.known) {
-		p := k.known[name]
+	ticks, late := fmt.Sprintf("%s.timer ticks every %s", unit, term.Span(interval)), false
+	for _, name := range k.queues(k.pools) {
+		p := k.pools[name]
 		checked, err := p.checked(k.plugins)
 		if err != nil || !p.enabled || checked.reevaluate == 0 {
 			continue
 		}
-		if actual := (checked.reevaluate - early + interval - 1) / interval * interval; actual > checked.reevaluate+early {
+		actual := (checked.reevaluate - dueTolerance + interval - 1) / interval * interval
+		if actual > checked.reevaluate+dueTolerance {
 			late = true
-			k.found(isWarning, "timer", name, fmt.Sprintf("%s, so that the pool is evaluated every %s and not, as reevaluate_minutes has it, every %s",
-				ticks, span(actual), span(checked.reevaluate)),
-				"let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+unit+".timer), or raise reevaluate_minutes in Vespene")
+			k.found(isWarning, "timer", name, fmt.Sprintf("%s, so that the pool is evaluated every %s and not, as "+
+				"reevaluate_minutes has it, every %s",
+				ticks, term.Span(actual), term.Span(checked.reevaluate)),
+				"let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+unit+".timer), or raise "+
+					"reevaluate_minutes in Vespene")
 		}
 	}
-	if k.known != nil {
+	if k.pools != nil {
 		ticks += ", as often as every pool needs"
 	}
 	if !late {
-		k.found(isOK, "timer", "", ticks, "")
+		k.ok("timer", ticks)
 	}
 }
 
-// show returns what systemd knows of a unit. Of properties that are there more than once, the lines are joined.
+// show returns the properties of a systemd unit. The lines of one that is there more than once are joined.
 func show(ctx context.Context, name string) (map[string]string, error) {
-	text, err := output(ctx, "systemctl", "show", name, "--property=LoadState,ActiveState,UnitFileState,TimersCalendar,TimersMonotonic")
+	text, err := output(ctx, "systemctl", "show", name,
+		"--property=LoadState,ActiveState,UnitFileState,TimersCalendar,TimersMonotonic")
 	properties := map[string]string{}
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
@@ -464,30 +503,33 @@ func show(ctx context.Context, name string) (map[string]string, error) {
 	return properties, err
 }
 
-// tick is the longest time between two ticks of a timer, 0 where that is not known.
+// tick returns the longest time between two ticks of a timer, or 0 if that is unknown.
 func tick(ctx context.Context, timer map[string]string) (longest time.Duration) {
 	var ticks []time.Time
-	var known time.Time // until when all its calendars are
-	for _, calendar := range regexp.MustCompile(`OnCalendar=(.*?) ;`).FindAllStringSubmatch(timer["TimersCalendar"], -1) {
+	var until time.Time // all its calendars are read
+	all := func(pattern, text string) [][]string {
+		return regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1)
+	}
+	for _, calendar := range all(`OnCalendar=(.*?) ;`, timer["TimersCalendar"]) {
 		text, err := output(ctx, "systemd-analyze", "calendar", "--iterations=3000", calendar[1])
 		if err != nil {
 			return 0
 		}
 		var last time.Time
-		for _, match := range regexp.MustCompile(`(?:elapse|#\d+): \w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`).FindAllStringSubmatch(text, -1) {
+		for _, match := range all(`(?:elapse|#\d+): \w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)`, text) {
 			if at, err := time.ParseInLocation(time.DateTime, match[1], time.Local); err == nil {
 				ticks, last = append(ticks, at), at
 			}
 		}
-		if known.IsZero() || last.Before(known) {
-			known = last
+		if until.IsZero() || last.Before(until) {
+			until = last
 		}
 	}
 	slices.SortFunc(ticks, time.Time.Compare)
-	for i := 1; i < len(ticks) && !ticks[i].After(known); i++ {
+	for i := 1; i < len(ticks) && !ticks[i].After(until); i++ {
 		longest = max(longest, ticks[i].Sub(ticks[i-1]))
 	}
-	for _, monotonic := range regexp.MustCompile(`OnUnit(?:Active|Inactive)USec=(.*?) ;`).FindAllStringSubmatch(timer["TimersMonotonic"], -1) {
+	for _, monotonic := range all(`OnUnit(?:Active|Inactive)USec=(.*?) ;`, timer["TimersMonotonic"]) {
 		text, err := output(ctx, "systemd-analyze", "timespan", monotonic[1])
 		var microseconds int64
 		if match := regexp.MustCompile(`μs: (\d+)`).FindStringSubmatch(text); err == nil && match != nil {
@@ -500,7 +542,7 @@ func tick(ctx context.Context, timer map[string]string) (longest time.Duration) 
 	return longest
 }
 
-// output is what a program of systemd's prints, in a language that can be read.
+// output returns what a program of systemd's prints, in a language that can be read.
 func output(ctx context.Context, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()

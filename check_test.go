@@ -15,7 +15,7 @@ type line struct{ check, pool, level, message, cure string }
 // hasFindings runs check with the arguments, and looks for findings; its code must be that of its levels.
 func hasFindings(t *testing.T, name string, want []line, args ...string) {
 	t.Helper()
-	r := vespene(t, append(args, "check", "--output", "json")...)
+	r := vespene(t, append([]string{"check", "--output", "json"}, args...)...)
 	code := exitOK
 	found := r.records(t)
 	for _, f := range found {

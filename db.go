@@ -823,7 +823,7 @@ func newPool(places map[string]int, row []any) (pool, error) {
 			errNotVespene, p.columns.get("id"), p.columns.get("name"), p.columns.get("autoscaling_enabled"))
 	}
 	p.queuedBuilds, p.queuedProjects, p.running = counts[0].(int64), counts[1].(int64), counts[2].(int64)
-	for i, m := range []*misleading{&p.overdue, &p.expired, &p.projectless} {
+	for i, m := range []*stale{&p.overdue, &p.expired, &p.projectless} {
 		m.count = counts[3+2*i].(int64)
 		if age, ok := counts[4+2*i].(float64); ok {
 			m.oldest = time.Duration(min(age, longestMinutes*60)) * time.Second
@@ -1083,12 +1083,12 @@ func (d database) unclaimShared(ctx context.Context, id int64, claimed, last tim
 	return err
 }
 
-// completeShared writes the exit code of the pool's command. What did not scale ended now, and its interval begins with
-// its end. It returns when the pool was last evaluated: errBusy if another host has claimed it since.
-func (d database) completeShared(ctx context.Context, id int64, claimed time.Time, exitCode int, scaled bool) (last time.Time, err error) {
-	return d.update(ctx, `UPDATE worker_pools SET autoscaling_status = $2,
-		last_autoscaled = CASE WHEN $3 THEN last_autoscaled ELSE clock_timestamp() END
-		WHERE id = $1 AND last_autoscaled = $4 RETURNING last_autoscaled`, id, exitCode, scaled, claimed)
+// completeShared writes the exit code of the pool's command, and when its interval began. It returns that time as it was
+// written; the error is errBusy if another host has claimed the pool since.
+func (d database) completeShared(ctx context.Context, id int64, claimed time.Time, exitCode int, began time.Time) (
+	last time.Time, err error) {
+	return d.update(ctx, `UPDATE worker_pools SET autoscaling_status = $2, last_autoscaled = $3
+		WHERE id = $1 AND last_autoscaled = $4 RETURNING last_autoscaled`, id, exitCode, began, claimed)
 }
 
 func orNull(t time.Time) any {
@@ -1115,4 +1115,64 @@ func (d database) update(ctx context.Context, change string, args ...any) (at ti
 		return at, explainAs("write", d, err)
 	}
 	return asTime(answer.values[0][0])
+}
+
+// copySQLite copies a SQLite file with its journals, as they are at one moment, to a place of its own, where SQLite can do
+// with them what a reader has to do where a writer was killed.
+func copySQLite(path string) (copied string, remove func(), err error) {
+	directory, err := os.MkdirTemp("", "vespene-autoscale-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { os.RemoveAll(directory) }
+	copied = filepath.Join(directory, "copy.db")
+	for range 50 {
+		before := fingerprint(path)
+		if err = copyFiles(path, copied); err == nil && before == fingerprint(path) {
+			return copied, remove, nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	remove()
+	if err == nil {
+		err = errors.New("it is written to all the time")
+	}
+	return "", nil, err
+}
+
+// sqliteFiles are the endings of a SQLite database's file and its journals.
+var sqliteFiles = []string{"", "-journal", "-wal"}
+
+// fingerprint changes with each change of a SQLite database.
+func fingerprint(path string) (all string) {
+	for _, ending := range sqliteFiles {
+		if info, err := os.Stat(path + ending); err == nil {
+			all += fmt.Sprintln(ending, info.Size(), info.ModTime().UnixNano(), info.Sys().(*syscall.Stat_t).Ino)
+		}
+	}
+	return all
+}
+
+func copyFiles(from, to string) error {
+	for _, ending := range sqliteFiles {
+		err := func() error {
+			in, err := os.Open(from + ending)
+			if errors.Is(err, fs.ErrNotExist) && ending != "" {
+				return os.RemoveAll(to + ending)
+			} else if err != nil {
+				return err
+			}
+			defer in.Close()
+			out, err := os.OpenFile(to+ending, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(out, in)
+			return errors.Join(err, out.Close())
+		}()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

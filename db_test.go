@@ -143,13 +143,13 @@ func TestMisleadingBuilds(t *testing.T) {
 			t.Fatal(err)
 		}
 		idle, web := pools["idle"], pools["web"]
-		if idle.queuedBuilds != 0 || idle.overdue != (misleading{}) {
+		if idle.queuedBuilds != 0 || idle.overdue != (stale{}) {
 			t.Errorf("%s: idle is %+v", d.key, idle)
 		}
 		if web.queuedBuilds != 5 || web.queuedProjects != 2 || web.running != 6 {
 			t.Errorf("%s: %d queued of %d projects, %d running; want 5, 2, 6", d.key, web.queuedBuilds, web.queuedProjects, web.running)
 		}
-		for what, m := range map[string][2]misleading{
+		for what, m := range map[string][2]stale{
 			"overdue":     {web.overdue, {3, 3 * time.Hour}},
 			"expired":     {web.expired, {3, 26 * time.Hour}},
 			"projectless": {web.projectless, {2, 26 * time.Hour}},
@@ -163,7 +163,7 @@ func TestMisleadingBuilds(t *testing.T) {
 			"3 builds (the oldest for 26h) QUEUED for longer than auto_abort_minutes or without a queued_time",
 			"2 builds (the oldest for 26h) QUEUED without a project",
 		} {
-			if warnings := misled(web); len(warnings) != 3 || !strings.Contains(warnings[i], want) {
+			if warnings := web.staleWarnings(); len(warnings) != 3 || !strings.Contains(warnings[i].String(), want) {
 				t.Errorf("warnings %q, want %q", warnings, want)
 			}
 		}

@@ -18,18 +18,17 @@ import (
 )
 
 // exec.go owns the processes of commands and plugin programs: it starts each in a session of its own, passes its output
-// on, and sees to it that nothing of the session is left when it returns. It decides nothing and knows no state.
+// on, and leaves nothing of the session running when it returns. It decides nothing, and knows no pool and no state.
 
 const (
 	grace     = 30 * time.Second // between the one SIGINT and SIGKILL: time to save
-	killLimit = 10 * time.Second // a process that SIGKILL has not ended by then hangs in the kernel, or is another user's
+	killLimit = 10 * time.Second // what SIGKILL has not ended by then hangs in the kernel, or is another user's
 	tailSize  = 4 << 10          // how much of the end of the output is kept
 	lineLimit = 32 << 10         // a longer line of output is passed on in pieces
 	readSize  = 256 << 10        // of output, at most, at a time; as much is the pipe to hold
 	writeSize = 64 << 10         // about so much is passed on at a time: a slow reader is to be seen reading
 
-	plannerLimit = 30 * time.Second
-	answerSize   = 64 << 10 // of a planner, in bytes; what is beyond it is read, and an error
+	answerSize = 64 << 10 // bytes of an answer that are kept, and one more if there are any
 
 	// The lock's descriptor in the command: above those that a script may redirect with a single digit, as `exec 3>log`
 	// would close the lock.
@@ -51,19 +50,19 @@ type command struct {
 	answers   bool // its standard output is an answer, and not for output
 }
 
-// shellCommand is the command of a line for the shell.
+// shellCommand returns the arguments that have the shell run a line.
 func shellCommand(line string) []string { return []string{"/bin/sh", "-c", line} }
 
 // result is how a command ended.
 type result struct {
-	exitCode *int // as a shell's $?: 128 + n for one ended by signal n; nil where it did not start
-	duration time.Duration
-	tail     string    // the end of its output
-	answer   []byte    // its standard output, where that is one, and a byte beyond answerSize at most
-	ended    error     // why we ended it: errTimeout or the context's cause; nil where it ended by itself
-	err      error     // why it did not start
-	left     processes // what it left running when it ended by itself, and has been ended since
-	alive    processes // what could not be ended
+	exitCode   *int // as a shell's $?: 128 + n for one ended by signal n; nil if it did not start
+	duration   time.Duration
+	tail       string    // the end of its output
+	answer     []byte    // its standard output if it answers, with one byte beyond answerSize at most
+	ended      error     // why we ended it: errTimeout or the context's cause; nil if it ended by itself
+	err        error     // why it did not start
+	leftovers  processes // what it left running when it ended by itself, and has been ended since
+	unkillable processes // what could not be ended
 }
 
 // process is one line of the process table.
@@ -82,58 +81,81 @@ func (all processes) String() string {
 	return strings.Join(names, ", ")
 }
 
-// execute runs the command once, and returns when no process of its session is left. When the context ends or the
-// timeout passes, the session gets one SIGINT, grace to save, and then SIGKILL.
-func execute(ctx context.Context, c command) result {
-	start := time.Now()
-	if ctx.Err() != nil {
-		return result{ended: context.Cause(ctx)}
-	}
-	// Pipes of our own: with one of exec's, Wait would wait for whoever still holds its other end.
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		return result{err: err}
-	}
-	defer reader.Close()
-	unix.FcntlInt(writer.Fd(), unix.F_SETPIPE_SZ, readSize) // without, or if not so many may be had, it takes more turns
+// started is a command that runs, with our ends of its pipes.
+type started struct {
+	*exec.Cmd
+	output, answers *os.File // answers is nil unless the command answers
+}
+
+// start starts the command in a session of its own. The pipes are ours: with those of exec, Wait would wait for whoever
+// still holds the other end.
+func (c command) start() (s started, err error) {
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
-	cmd.Stdout, cmd.Stderr = writer, writer
-	opened := []*os.File{writer} // for the command
-	var answers *os.File
-	if c.answers {
-		var answerWriter *os.File
-		if answers, answerWriter, err = os.Pipe(); err == nil {
-			defer answers.Close()
-			cmd.Stdout, opened = answerWriter, append(opened, answerWriter)
-		}
-	}
-	if err == nil && c.input != nil {
-		var input *os.File
-		if input, err = inputFile(c.input); err == nil {
-			cmd.Stdin, opened = input, append(opened, input)
-		}
-	}
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), hidden), c.variables...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), isSecret), c.variables...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if c.lock != nil {
 		cmd.ExtraFiles = append(make([]*os.File, lockDescriptor-3), c.lock)
 	}
+	s.Cmd = cmd
+	var theirs []*os.File
+	defer func() {
+		for _, file := range theirs {
+			file.Close()
+		}
+		if err != nil {
+			s.close()
+		}
+	}()
+	pipe := func(ours **os.File) *os.File {
+		var writer *os.File
+		if err == nil {
+			*ours, writer, err = os.Pipe()
+			theirs = append(theirs, writer)
+		}
+		return writer
+	}
+	output := pipe(&s.output)
+	cmd.Stdout, cmd.Stderr = output, output
+	if c.answers {
+		cmd.Stdout = pipe(&s.answers)
+	}
+	if err == nil && c.input != nil {
+		var input *os.File
+		input, err = inputFile(c.input)
+		cmd.Stdin, theirs = input, append(theirs, input)
+	}
 	if err == nil {
+		// Without it, or if so many bytes may not be had, reading takes more turns.
+		unix.FcntlInt(output.Fd(), unix.F_SETPIPE_SZ, readSize)
 		err = cmd.Start()
 	}
-	for _, file := range opened {
-		file.Close()
-	}
-	if err != nil {
-		return result{err: err, duration: time.Since(start)}
-	}
-	session := cmd.Process.Pid
+	return s, err
+}
 
-	relayed := make(chan []byte, 1)
-	go func() { relayed <- relay(reader, c.output, c.prefix) }()
-	answered := make(chan []byte, 1)
-	if answers != nil {
-		go func() { answered <- readAnswer(answers) }()
+func (s started) close() {
+	s.output.Close() // of a file that is nil, too
+	s.answers.Close()
+}
+
+// execute runs the command once, and returns when no process of its session is left. When the context ends or the
+// timeout passes, the session gets one SIGINT, grace to save, and then SIGKILL.
+func execute(ctx context.Context, c command) (r result) {
+	begun := time.Now()
+	defer func() { r.duration = time.Since(begun) }()
+	if ctx.Err() != nil {
+		return result{ended: context.Cause(ctx)}
+	}
+	s, err := c.start()
+	if err != nil {
+		return result{err: err}
+	}
+	defer s.close()
+	session := s.Process.Pid
+
+	relayed, answered := make(chan []byte, 1), make(chan []byte, 1)
+	go func() { relayed <- relay(s.output, c.output, c.prefix) }()
+	if s.answers != nil {
+		go func() { answered <- readAnswer(s.answers) }()
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -143,7 +165,6 @@ func execute(ctx context.Context, c command) result {
 		close(exited)
 	}()
 
-	var r result
 	timeout := time.NewTimer(c.timeout)
 	defer timeout.Stop()
 	select {
@@ -155,31 +176,30 @@ func execute(ctx context.Context, c command) result {
 	}
 	select {
 	case <-exited: // by itself, be it at the same moment
-		r.ended, r.left = nil, members(session, true)
+		r.ended, r.leftovers = nil, sessionProcesses(session, true)
 	default:
 	}
-	if r.ended != nil || r.left != nil {
-		r.alive = endSession(session)
+	if r.ended != nil || r.leftovers != nil {
+		r.unkillable = endSession(session)
 	}
-	if r.alive == nil || r.ended == nil { // the shell, at least, has ended
-		cmd.Wait() // its error is the exit status, which ProcessState has
-		code := cmd.ProcessState.ExitCode()
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	if r.unkillable == nil || r.ended == nil { // the shell, at least, has ended
+		s.Wait() // its error is the exit status, which ProcessState has
+		code := s.ProcessState.ExitCode()
+		if status, ok := s.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 			code = 128 + int(status.Signal())
 		}
 		r.exitCode = &code
 	}
-	reader.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold the pipe for ever
+	s.output.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold the pipe for ever
 	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(<-relayed)), "\uFFFD")
-	if answers != nil {
-		answers.SetReadDeadline(time.Now())
+	if s.answers != nil {
+		s.answers.SetReadDeadline(time.Now())
 		r.answer = <-answered
 	}
-	r.duration = time.Since(start)
 	return r
 }
 
-// inputFile is a file in memory that holds the input: nobody need wait for whether it is read.
+// inputFile returns a file in memory with the input, so that nobody waits for it to be read.
 func inputFile(input []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("input", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -197,7 +217,7 @@ func inputFile(input []byte) (*os.File, error) {
 	return file, nil
 }
 
-// readAnswer reads a planner's standard output to its end or deadline, and keeps of it a byte beyond answerSize at most.
+// readAnswer reads an answer to its end or deadline, and keeps a byte beyond answerSize at most.
 func readAnswer(pipe *os.File) []byte {
 	in := &untilEmpty{pipe: pipe}
 	answer, _ := io.ReadAll(io.LimitReader(in, answerSize+1))
@@ -205,82 +225,28 @@ func readAnswer(pipe *os.File) []byte {
 	return answer
 }
 
-// findProgram returns the path of a plugin program, given by its path or by a name on the PATH.
-func findProgram(name, program string) (path string, err error) {
-	if path, err = exec.LookPath(program); err != nil {
-		var e *exec.Error
-		if errors.As(err, &e) {
-			err = e.Err
-		}
-		return "", &failure{code: exitInvalid, err: fmt.Errorf("%s (%s) cannot be run: %w", name, program, err),
-			hint: "give the path of a program that this user may execute"}
-	}
-	return path, nil
-}
-
-// ask runs a planner program with the question on its standard input and returns what it printed.
-func ask(ctx context.Context, name, program string, question []byte, output io.Writer, prefix string) (printed []byte, err error) {
-	path, err := findProgram("planner "+name, program)
-	if err != nil {
-		return nil, err
-	}
-	r := execute(ctx, command{argv: []string{path}, input: question, timeout: plannerLimit, output: output, prefix: prefix, answers: true})
-	problem := r.problem(plannerLimit)
-	var f *failure
-	switch {
-	case errors.As(problem, &f): // not a signal that ended us
-		return nil, plannerFailure(name, program, strings.Replace(problem.Error(), "the command ", "it ", 1))
-	case problem != nil:
-		return nil, problem
-	case len(r.answer) > answerSize:
-		return nil, plannerFailure(name, program, fmt.Sprintf("it answered with more than %d bytes", answerSize))
-	}
-	return r.answer, nil
-}
-
-// plannerFailure is why a planner program's answer is none.
-func plannerFailure(name, program, why string) error {
-	return &failure{code: exitInvalid, err: fmt.Errorf("planner %s (%s): %s", name, program, why),
-		hint: "correct the program; --dry-run asks it again"}
-}
-
-// variables are what a command finds in its environment of its pool.
-func variables(pool string, p plan, previousSize *int64) []string {
-	previous := ""
-	if previousSize != nil {
-		previous = strconv.FormatInt(*previousSize, 10)
-	}
-	return []string{
-		"VESPENE_POOL=" + pool,
-		fmt.Sprintf("VESPENE_SIZE=%d", p.size),
-		fmt.Sprintf("VESPENE_QUEUED_SIZE=%d", p.queuedSize),
-		fmt.Sprintf("VESPENE_QUEUED=%d", p.queued),
-		fmt.Sprintf("VESPENE_RUNNING=%d", p.running),
-		"VESPENE_PREVIOUS_SIZE=" + previous,
-	}
-}
-
-// problem is why a command with that time limit did not do its work; nil if it did.
-func (r result) problem(limit time.Duration) error {
+// problem returns why a command with that time limit did not do its work, or nil if it did. The sentence calls it what.
+func (r result) problem(what string, limit time.Duration) error {
 	said := ""
 	if r.tail != "" {
 		said = fmt.Sprintf("; its last line was %q", r.tail[strings.LastIndexByte(r.tail, '\n')+1:])
 	}
 	f := &failure{code: exitFailed}
 	switch {
-	case r.alive != nil:
-		f.err = fmt.Errorf("processes of the command cannot be ended, and keep the lock: %s", r.alive)
+	case r.unkillable != nil:
+		f.err = fmt.Errorf("processes of %s cannot be ended, and keep the lock: %s", what, r.unkillable)
 		f.hint = "see what they wait for, and end them"
 	case errors.Is(r.ended, errTimeout):
-		f.err = fmt.Errorf("the command %w after %v and was ended%s", errTimeout, limit, said)
+		f.err = fmt.Errorf("%s %w after %v and was ended%s", what, errTimeout, limit, said)
 		f.hint = "see why it hangs, or give it more with --timeout"
 	case r.ended != nil:
 		return r.ended
 	case r.err != nil:
-		f.err = fmt.Errorf("the command did not start: %w", r.err)
-		f.hint = "see that the program can be executed (a script begins with #!), and that this user may have more processes (ulimit -u)"
+		f.err = fmt.Errorf("%s did not start: %w", what, r.err)
+		f.hint = "see that the program can be executed (a script begins with #!), and that this user may have more " +
+			"processes (ulimit -u)"
 	case *r.exitCode != 0:
-		f.err = fmt.Errorf("the command ended with exit status %d%s", *r.exitCode, said)
+		f.err = fmt.Errorf("%s ended with exit status %d%s", what, *r.exitCode, said)
 		f.hint = "its output is in the log"
 	default:
 		return nil
@@ -288,10 +254,11 @@ func (r result) problem(limit time.Duration) error {
 	return f
 }
 
-// hidden tells whether a variable is not passed on to the command, whose output is logged.
-func hidden(variable string) bool {
+// isSecret tells whether a variable is kept from the command, whose output is logged.
+func isSecret(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
-	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD", "JOURNAL_STREAM"}, name)
+	return slices.Contains([]string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "PGSSLPASSWORD",
+		"JOURNAL_STREAM"}, name)
 }
 
 // relay copies lines from reader to output, each behind the prefix, until the end or the reader's deadline, and then
@@ -362,11 +329,11 @@ func (u *untilEmpty) Read(buffer []byte) (n int, err error) {
 
 // endSession interrupts the session once, waits grace for it to be empty, and kills what is left. It returns the
 // processes that even that did not end.
-func endSession(session int) (alive processes) {
+func endSession(session int) (unkillable processes) {
 	interrupt(session)
 	begun := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		left, waited := members(session, false), time.Since(begun)
+		left, waited := sessionProcesses(session, false), time.Since(begun)
 		if left == nil || waited > grace+killLimit {
 			return left
 		}
@@ -380,11 +347,11 @@ func endSession(session int) (alive processes) {
 }
 
 // interrupt sends one SIGINT to each whom a terminal's would reach: to the command's group, and of every other group in
-// the session to its leader, who made it to control its jobs, or to all where the leader has gone. timeout gets none: it
-// would pass one on twice, to its command and to the group of both; they get theirs from us, and it ends with them.
+// the session to its leader, who made it to control its jobs, or to all where the leader has gone. timeout gets none:
+// it would pass one on twice, to its command and to the group of both; they get theirs from us, and it ends with them.
 func interrupt(session int) {
 	const passesOn = "timeout"
-	all := members(session, false)
+	all := sessionProcesses(session, false)
 	leader, oneByOne := map[int]string{}, false
 	for _, p := range all {
 		if p.pid == p.group {
@@ -406,19 +373,19 @@ func interrupt(session int) {
 	}
 }
 
-// members returns the processes of the session that are alive: a zombie is not, unless threads of it go on. Before it says that
-// there are none it looks again, since one that forks and ends while it looks is missed with its child; but for when the leader
-// had ended before, and no other process of the session was seen to end.
-func members(session int, leaderEnded bool) processes {
-	found, ended := listMembers(session)
+// sessionProcesses returns the processes of the session that are alive: a zombie is not, unless threads of it go on.
+// Before it says that there are none it looks again, since one that forks and ends while it looks is missed with its
+// child; but for when the leader had ended before, and no other process of the session was seen to end.
+func sessionProcesses(session int, leaderEnded bool) processes {
+	found, ended := listProcesses(session)
 	if found == nil && (ended || !leaderEnded) {
-		found, _ = listMembers(session)
+		found, _ = listProcesses(session)
 	}
 	return found
 }
 
-// listMembers looks once; ended says that another than the leader, maybe of the session, ended meanwhile or is a zombie.
-func listMembers(session int) (found processes, ended bool) {
+// listProcesses looks once; ended says that a process other than the leader ended meanwhile or is a zombie.
+func listProcesses(session int) (found processes, ended bool) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, false
@@ -430,9 +397,9 @@ func listMembers(session int) (found processes, ended bool) {
 		if err != nil {
 			continue
 		}
-		its, err := unix.Getsid(pid)
+		sid, err := unix.Getsid(pid)
 		ended = ended || err == unix.ESRCH
-		if err == nil && its != session { // which costs a tenth of reading the file
+		if err == nil && sid != session { // which costs a tenth of reading the file
 			continue
 		}
 		stat, err := os.ReadFile("/proc/" + name + "/stat")

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vespene-autoscale/internal/term"
 )
 
 // saver FILE DURATION [group]: a command that saves before it ends. It writes its process id into FILE, then a line for
@@ -387,7 +389,7 @@ func TestStalledLog(t *testing.T) {
 		})
 	}
 	reader, writer := io.Pipe()
-	stream := &logStream{w: writer}
+	stream := term.NewLog(writer, "")
 	for i := range 3 { // the first waits, the others do not
 		if _, err := fmt.Fprintf(stream, "line %d\n", i); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("line %d: %v", i, err)
@@ -468,7 +470,7 @@ func TestForksAsItEnds(t *testing.T) {
 				io.ReadFull(ready, make([]byte, 1))
 				session, begun := command.Process.Pid, time.Now()
 				command.Process.Signal(os.Interrupt)
-				for members(session, false) != nil {
+				for sessionProcesses(session, false) != nil {
 				}
 				if after := time.Since(begun); after < 500*time.Millisecond {
 					t.Errorf("the session was called empty after %v", after)

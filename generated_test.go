@@ -106,7 +106,7 @@ func manualPage(t *testing.T, app *cli.App) string {
 	}
 	fmt.Fprintf(&b, "# DESCRIPTION\n\n%s\n\n# OPTIONS\n\n", what)
 	options(app.Flags, "")
-	fmt.Fprintf(&b, "# COMMANDS\n\nThe options of a command that are described above may stand before it, too.\n\n")
+	fmt.Fprintf(&b, "# COMMANDS\n\nThe options of a command stand behind it. Those that are described above have the same meaning.\n\n")
 	for _, command := range app.Commands {
 		fmt.Fprintf(&b, "### %s: %s\n\n%s\n\n", command.Name, command.Usage, command.Description)
 		fmt.Fprintf(&b, "Options: %s\n\n", words(command.Flags))

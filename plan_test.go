@@ -380,7 +380,7 @@ func TestSteadied(t *testing.T) {
 			}
 			return ptr(reflect.ValueOf(v).Int())
 		}
-		got := planOf(t, p).steadied(number(test.previous), number(test.largest))
+		got := planOf(t, p).stabilized(number(test.previous), number(test.largest))
 		if got.size != test.size || got.capped != test.capped || !slices.Equal(got.steps, test.steps) {
 			t.Errorf("%s: size %d, capped %q, steps %v", test.name, got.size, got.capped, got.steps)
 		}
@@ -467,7 +467,7 @@ func FuzzSteadied(f *testing.F) {
 		}
 		s.steady = steadiness{scaleDown: time.Duration(minutes), stepUp: natural(up), stepDown: natural(down)}
 		first := newPlan(p, s, time.Now())
-		got := first.steadied(natural(previous), natural(largest))
+		got := first.stabilized(natural(previous), natural(largest))
 		if got.size < minimum || got.size > maximum || got.planned != first.size {
 			t.Errorf("size %d outside %d … %d, planned %d of %d", got.size, minimum, maximum, got.planned, first.size)
 		}

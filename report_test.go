@@ -24,6 +24,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"vespene-autoscale/internal/term"
 )
 
 // pastOf is a state file that a run over the pool, or with "" all pools, has made, with these evaluations in place of the
@@ -81,7 +83,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	state := pastOf(t, demo, "linux", ended(30*time.Minute, 6, scaled, 0, ""), ended(20*time.Minute, 9, failed, 3, "exit status 3"),
 		ended(3*time.Minute, 9, failed, 4, "exit status 4"))
-	before := fingerprint(state)
+	before := snapshot(t, filepath.Dir(state))
 	r := vespene(t, "status", "--database", demo, "--state", state, "--output", "json")
 	if r.code != 0 || r.stderr != "" {
 		t.Fatalf("exit %d, %s", r.code, r.stderr)
@@ -109,7 +111,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s is %v, want one %v from now, in UTC", name, all["linux"][name], want)
 		}
 	}
-	if fingerprint(state) != before {
+	if snapshot(t, filepath.Dir(state)) != before {
 		t.Error("it wrote to the state")
 	}
 }
@@ -234,7 +236,7 @@ func TestHistory(t *testing.T) {
 		{started: ago(time.Minute), queued: 3, size: 5}}
 	state := pastOf(t, demo, "linux", past...)
 	list := func(args ...string) (sizes []any) {
-		r := vespene(t, append(args, "history", "--state", state, "--output", "json")...)
+		r := vespene(t, append([]string{"history", "--state", state, "--output", "json"}, args...)...)
 		if r.code != 0 || r.stderr != "" {
 			t.Errorf("%v: exit %d, %s", args, r.code, r.stderr)
 		}
@@ -355,7 +357,7 @@ func TestSpan(t *testing.T) {
 		{4*time.Minute + 59*time.Second, "5m"}, {59*time.Minute + 31*time.Second, "1h"}, {125 * time.Minute, "2h5m"}, {47*time.Hour + 59*time.Minute, "47h59m"},
 		{48 * time.Hour, "2d"}, {100 * time.Hour, "4d"},
 	} {
-		if got := span(test.d); got != test.want {
+		if got := term.Span(test.d); got != test.want {
 			t.Errorf("%v is %q, want %q", test.d, got, test.want)
 		}
 	}
@@ -387,7 +389,7 @@ func weekOf() simulation {
 
 func textOf(s simulation) string {
 	var b strings.Builder
-	newResults(&b, os.Getenv).simulation(s)
+	(&results{term.NewOutput(&b, os.Getenv)}).simulation(s)
 	return b.String()
 }
 
@@ -479,8 +481,8 @@ dropped              1      1                 1           1
 		t.Errorf("of the recorded variant, with nothing to compare:\n%s", text)
 	}
 	var b strings.Builder
-	o := newResults(&b, os.Getenv)
-	o.colour = true
+	o := &results{term.NewOutput(&b, os.Getenv)}
+	o.Colour = true
 	o.simulation(weekOf())
 	for _, want := range []string{"\x1b[93m1 build ended before it started\x1b[0m", "\x1b[1m*\x1b[0m", "\x1b[1m140.2\x1b[0m", "\x1b[32m─\x1b[0m workers"} {
 		if !strings.Contains(b.String(), want) {
@@ -539,7 +541,9 @@ func TestSimulationRecommendation(t *testing.T) {
 func TestSimulationJSON(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	(&results{w: &b, json: true}).simulation(weekOf())
+	o := &results{term.NewOutput(&b, os.Getenv)}
+	o.JSON = true
+	o.simulation(weekOf())
 	var s map[string]any
 	if err := json.Unmarshal([]byte(b.String()), &s); err != nil || strings.Count(b.String(), "\n") != 1 {
 		t.Fatalf("%v: %s", err, b.String())
@@ -560,7 +564,7 @@ func TestSimulationJSON(t *testing.T) {
 		t.Errorf("%s", b.String())
 	}
 	b.Reset()
-	(&results{w: &b, json: true}).simulation(simulation{From: weekOf().From, To: weekOf().To, Variants: []variant{}})
+	o.simulation(simulation{From: weekOf().From, To: weekOf().To, Variants: []variant{}})
 	if !strings.HasSuffix(b.String(), `"builds":0,"variants":[],"warnings":[]}`+"\n") {
 		t.Errorf("%s", b.String())
 	}
@@ -617,18 +621,18 @@ func TestProgress(t *testing.T) {
 	if length := os.Getenv("TEST_PROGRESS"); length != "" { // as the test runs itself
 		d, _ := time.ParseDuration(length)
 		for what, total := range map[string]int{"reading": 0, "trying": 400} {
-			bar := newProgress(os.Stderr, what, total)
+			bar := term.NewProgress(os.Stderr, what, total)
 			var all sync.WaitGroup
 			for range 4 {
 				all.Go(func() {
 					for range 50 {
-						bar.add(1)
+						bar.Add(1)
 						time.Sleep(d / 50)
 					}
 				})
 			}
 			all.Wait()
-			bar.done()
+			bar.Done()
 		}
 		fmt.Fprint(os.Stderr, "done")
 		return
@@ -669,28 +673,24 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestCommandOptions: an option stands before a command or behind it, one of its own wins, and what has no meaning for a
-// command is refused.
+// TestCommandOptions: an option stands behind its command, or in the environment, and what has no meaning for a command is
+// refused.
 func TestCommandOptions(t *testing.T) {
 	t.Parallel()
 	state := newState(t)
-	for _, args := range [][]string{
-		{"--database", demo, "--state", state, "--output", "json", "--queue", "arm", "status"},
-		{"status", "--database", demo, "--state", state, "--output", "json", "-q", "arm"},
-		{"--database", "sqlite:gone", "--output", "text", "--state", state, "-q", "arm", "status", "--database", demo, "--output", "json"},
-	} {
-		if r := vespene(t, args...); r.code != 0 || len(r.records(t)) != 1 || r.records(t)[0]["pool"] != "arm" {
-			t.Errorf("%v: exit %d, %s%s", args, r.code, r.stdout, r.stderr)
-		}
+	if r := vespene(t, "status", "--database", demo, "--state", state, "--output", "json", "-q", "arm"); r.code != 0 ||
+		len(r.records(t)) != 1 || r.records(t)[0]["pool"] != "arm" {
+		t.Errorf("exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
-	cmd, stdout, _ := program(t, "--state", state, "status", "--output", "json", "--database", demo)
+	cmd, stdout, _ := program(t, "status", "--state", state, "--output", "json", "--database", demo)
 	cmd.Env = append(cmd.Env, "VESPENE_AUTOSCALE_DATABASE=sqlite:gone", "VESPENE_AUTOSCALE_QUEUE=arm,linux", "VESPENE_AUTOSCALE_TIMEOUT=1m")
 	if code := exitOf(t, cmd.Run()); code != 0 || strings.Count(stdout.String(), "\n") != 2 {
 		t.Errorf("exit %d, %s", code, stdout)
 	}
 	for _, test := range []struct{ args, want string }{
-		{"--force status", "--force and --dry-run have no meaning for status"},
-		{"--dry-run check", "--force and --dry-run have no meaning for check"},
+		{"--force status", "there are options before the command status\nhint: write them behind it: vespene-autoscale status [options]"},
+		{"--queue arm check", "there are options before the command check"},
+		{"check --dry-run", "there is no option --dry-run"},
 		{"status arm", "there is an argument that belongs to no option"},
 		{"statsu", "commands are status, history, check and simulate"},
 		{"status --jobs 3", "there is no option --jobs"},
@@ -896,7 +896,7 @@ func TestDashboard(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	known := map[string]bool{"vespene_autoscale_build_info": true, "vespene_autoscale_run_exit_code": true}
-	for _, m := range metricsOf(standing{}) {
+	for _, m := range metricsOf(poolStatus{}) {
 		known["vespene_autoscale_pool_"+m.name] = true
 	}
 	manual := string(contentOf(t, "docs/monitoring.md"))

@@ -377,7 +377,7 @@ func TestScaleDownMinutes(t *testing.T) {
 	run := func(queued int, args ...string) map[string]any {
 		t.Helper()
 		writeFile(t, file, contentOf(t, strings.TrimPrefix(steadyDatabase(t, `{"scale_down_minutes": 10}`, queued), "sqlite:")))
-		r := vespene(t, append([]string{"--database", "sqlite:" + file, "--state", state, "--output", "json"}, args...)...)
+		r := vespene(t, append(args, "--database", "sqlite:"+file, "--state", state, "--output", "json")...)
 		if r.code != 0 {
 			t.Fatalf("exit %d: %s", r.code, r.stderr)
 		}

@@ -408,7 +408,7 @@ func (s *scaler) simulate(ctx context.Context, q question, p pool, out *results)
 	if err != nil {
 		return err
 	}
-	bench := lab{load: newLoad(builds, from, to, abort), stderr: s.stream.w}
+	bench := lab{load: newLoad(builds, from, to, abort), stderr: s.stream.File}
 	if q.target == nil {
 		builds = nil // a million is 70 MB
 	}
@@ -550,7 +550,7 @@ func fixedAt(n int64, settings map[string]any) map[string]any {
 
 // builds reads the pool's builds.
 func (s *scaler) builds(ctx context.Context, p pool, from time.Time, abort time.Duration) ([]build, error) {
-	bar := newProgress(s.stream.w, "builds read", 0)
+	bar := newProgress(s.stream.File, "builds read", 0)
 	defer bar.done()
 	read := 0
 	builds, err := s.database.readBuilds(ctx, p.id, from, abort, func(n int) {
@@ -1672,12 +1672,12 @@ func (r *replay) plan() (size, queuedSize int64) {
 	if len(r.planned) > 0 {
 		largest = &r.planned[0].size
 	}
-	steadied := planned.steadied(r.previous, largest)
-	for len(r.planned) > 0 && r.planned[len(r.planned)-1].size <= steadied.planned {
+	stabilized := planned.stabilized(r.previous, largest)
+	for len(r.planned) > 0 && r.planned[len(r.planned)-1].size <= stabilized.planned {
 		r.planned = r.planned[:len(r.planned)-1]
 	}
-	r.planned = append(r.planned, plans{r.now, steadied.planned})
-	return steadied.size, steadied.queuedSize
+	r.planned = append(r.planned, plans{r.now, stabilized.planned})
+	return stabilized.size, stabilized.queuedSize
 }
 
 // above is how many workers are busy on the instances that a size has no room for, those with the fewest of them.

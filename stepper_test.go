@@ -228,7 +228,7 @@ func (p *stepper) evaluate(now int64) {
 			largest = &size
 		}
 	}
-	plan := newPlan(counts, p.settings, p.from.Add(time.Duration(now)*time.Microsecond)).steadied(p.size, largest)
+	plan := newPlan(counts, p.settings, p.from.Add(time.Duration(now)*time.Microsecond)).stabilized(p.size, largest)
 	previous := p.size
 	p.planned[now], p.size = plan.planned, &plan.size
 

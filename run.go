@@ -1,0 +1,438 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vespene-autoscale/internal/term"
+)
+
+// run.go owns one run over the pools, and one pool's turn: read, past, due, size, command, claim, execute, complete.
+// A turn is made of plain values; the views make of them what they show.
+
+// scaler is one run over the pools.
+type scaler struct {
+	database database
+	state    *state // nil: there is none; left open, since closing would sync what need not be
+	past     past
+	plugins  plugins
+	force    bool
+	dryRun   bool
+	shared   bool // several hosts serve the pools
+	all      bool // with no names: pools without autoscaling, too
+	jobs     int  // pools at the same time
+	timeout  time.Duration
+	log      *slog.Logger
+	stream   *term.Log // for the output of commands
+
+	names     []string    // of the pools to serve; none: all that are enabled
+	evaluated atomic.Bool // something was
+
+	mu     sync.Mutex // of what follows
+	counts map[string]pool
+	read   time.Time // when they were
+}
+
+// openPast makes the state's past that of the pools; all is what was read of all pools at once, or nil.
+func (s *scaler) openPast(all map[int64]lastRun) {
+	local := &localPast{state: s.state, database: s.database.key, log: s.log, all: all, readAt: clock()}
+	s.past = local
+	if s.shared {
+		s.past = &sharedPast{local, s.database}
+	}
+}
+
+// turn is what came of one pool's turn.
+type turn struct {
+	pool     pool // of one that does not exist, only the name
+	now      time.Time
+	plan     *plan        // nil: autoscaling is off, or the settings are invalid
+	timing   *timing      // nil: it is unknown
+	last     lastRun      // when timing is known
+	prepared *preparation // nil: there was no need to
+	result   *result      // nil: no command was run
+	outcome  string
+	err      error // why; nil: nothing went wrong
+}
+
+// timing is when a pool is due.
+type timing struct {
+	isDue     bool
+	clockBack bool      // the last evaluation lies in the future
+	next      time.Time // zero: unknown
+}
+
+// preparation is what is to be run for a pool.
+type preparation struct {
+	plan     *plan  // with the size; nil: none was found
+	command  string // a line for the shell, or the path of a program; "": there is none
+	previous *int64
+}
+
+// ended returns the turn with its outcome.
+func (t turn) ended(outcome string) turn {
+	t.outcome = outcome
+	return t
+}
+
+// failed returns the turn with an error that kept its command from running.
+func (t turn) failed(err error) turn {
+	t.err, t.outcome = err, failed
+	switch code := exitCode(err); {
+	case isBlocked(err):
+		t.outcome = busy
+	case code > 128:
+		t.outcome = interrupted
+	case code == exitInvalid:
+		t.outcome = invalid
+	}
+	return t
+}
+
+// servePools serves the pools, some at the same time, and shows their turns in the pools' order. The error is that of
+// the first read.
+func (s *scaler) servePools(ctx context.Context, show func(turn)) (code int, err error) {
+	start := time.Now()
+	pools, err := s.fresh(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s.names = s.queues(pools)
+	turns := make([]chan turn, len(s.names)) // each with room for its turn: no pool waits for who reads the results
+	for i := range turns {
+		turns[i] = make(chan turn, 1)
+	}
+	var begun atomic.Int64
+	for range min(s.jobs, len(s.names)) {
+		go func() {
+			for i := int(begun.Add(1)) - 1; i < len(s.names); i = int(begun.Add(1)) - 1 {
+				turns[i] <- s.servePool(ctx, s.names[i])
+			}
+		}()
+	}
+	for _, done := range turns {
+		t := <-done
+		code = worse(code, exitCode(t.err))
+		show(t)
+	}
+	if s.evaluated.Load() {
+		const share = 20 // of the time that the run has taken, this part
+		if err := s.state.prune(context.WithoutCancel(ctx), clock(), time.Since(start)/share); err != nil {
+			s.log.Error(err.Error())
+			code = worse(code, exitState)
+		}
+	}
+	return code, nil
+}
+
+// queues returns the names of the pools to serve, each once: those that are asked for, or all that were read, by name.
+func (s *scaler) queues(pools map[string]pool) []string {
+	if len(s.names) == 0 {
+		return slices.Sorted(maps.Keys(pools))
+	}
+	var once []string
+	for _, name := range s.names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
+}
+
+// fresh returns the pools with counts that are fresh: those that were read, unless too long ago.
+func (s *scaler) fresh(ctx context.Context) (map[string]pool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := clock()
+	if now.Sub(s.read) <= freshFor {
+		return s.counts, nil
+	}
+	pools, err := s.database.readPools(ctx, s.names, s.all, now)
+	s.log.Debug("read the pools", "database", s.database.key, "pools", len(pools), "took", clock().Sub(now),
+		"error", err)
+	if err == nil {
+		s.counts, s.read = pools, now
+	}
+	return pools, err
+}
+
+// servePool gives the named pool its turn, and logs what went wrong.
+func (s *scaler) servePool(ctx context.Context, name string) turn {
+	t := turn{pool: pool{name: name}}
+	pools, err := s.fresh(ctx)
+	p, exists := pools[name]
+	switch {
+	case ctx.Err() != nil:
+		t = t.failed(context.Cause(ctx))
+	case err != nil:
+		t = t.failed(err)
+	case !exists:
+		t = t.failed(noPool(name))
+	default:
+		t = s.evaluatePool(ctx, p)
+	}
+	if t.err != nil {
+		level := slog.LevelError
+		if t.outcome == interrupted || exitCode(t.err) == exitBusy {
+			level = slog.LevelWarn
+		}
+		s.log.Log(ctx, level, withCure(t.err), "pool", name, "outcome", t.outcome)
+	}
+	return t
+}
+
+func noPool(name string) error {
+	return &failure{code: exitInvalid, err: fmt.Errorf("there is no worker pool %q", name),
+		hint: "write its name as Vespene shows it; upper and lower case matter"}
+}
+
+// settings returns the pool's settings, checked; the error has its cure.
+func (s *scaler) settings(p pool) (settings, error) {
+	checked, err := p.checked(s.plugins)
+	if key := checked.steady.needsHistory(); err == nil && s.shared && key != "" {
+		err = fmt.Errorf("variables: autoscaling.%s looks back to evaluations, of which each of several hosts "+
+			"(--shared) knows its own only", key)
+	}
+	if err != nil {
+		err = &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
+	}
+	return checked, err
+}
+
+// timingOf returns when a pool is due, which is unknown while an evaluation is open.
+func timingOf(p plan, last lastRun, now time.Time) *timing {
+	if last.open {
+		return &timing{}
+	}
+	isDue, clockBack := due(last.last, p.reevaluate, now)
+	return &timing{isDue, clockBack, nextDue(last.last, p.reevaluate)}
+}
+
+// look reads what a turn begins with: the settings, the past, and when the pool is due. If the turn ends there, it has
+// an outcome.
+func (s *scaler) look(ctx context.Context, p pool) turn {
+	t := turn{pool: p, now: clock()}
+	if !p.enabled {
+		return t.ended(disabled)
+	}
+	checked, err := s.settings(p)
+	if err != nil {
+		return t.failed(err)
+	}
+	last, now, err := s.past.read(context.WithoutCancel(ctx), p)
+	planned := newPlan(p, checked, now)
+	t.now, t.plan = now, &planned
+	if err != nil {
+		return t.failed(err)
+	}
+	t.last, t.timing = last, timingOf(planned, last, now)
+	return t
+}
+
+// evaluatePool gives one pool its turn.
+func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
+	t := s.look(ctx, p)
+	if t.outcome != "" {
+		return t
+	}
+	planned, last, now := *t.plan, t.last, t.now
+	if s.dryRun {
+		prepared, err := s.prepare(ctx, p, planned, last, now)
+		if t.prepared = &prepared; err != nil {
+			return t.failed(err)
+		}
+		return t.ended(dryRun)
+	}
+	if !t.timing.isDue && !s.force && !last.open { // whether an open one is over, only who has the lock can tell
+		return t.ended(notDue)
+	}
+	right, file, err := s.past.lock(ctx, p)
+	if isDue, _ := due(last.last, planned.reevaluate, now); errors.Is(err, errRunning) && !isDue && !s.force {
+		t.timing = &timing{next: nextDue(last.last, planned.reevaluate)}
+		return t.ended(notDue) // that run was forced: nothing that is due is blocked
+	}
+	if err != nil {
+		return t.failed(err)
+	}
+	t = s.evaluate(ctx, t, right, file)
+	keep := t.result != nil && t.result.unkillable != nil
+	t.err = right.release(ctx, keep, t.outcome, t.err)
+	return t
+}
+
+// evaluate is the turn of a pool that seemed due, whose lock is held: due still? – size – claim – command – outcome.
+func (s *scaler) evaluate(ctx context.Context, t turn, right evaluator, lock *os.File) turn {
+	lasting := context.WithoutCancel(ctx) // what a signal ended is recorded, too
+	planned := *t.plan
+	last, now, err := right.read(lasting)
+	if err != nil {
+		return t.failed(err)
+	}
+	readAt := clock()
+	t.now, t.last, t.timing = now, last, timingOf(planned, last, now)
+	if !t.timing.isDue && !s.force {
+		return t.ended(notDue)
+	}
+	prepared, err := s.prepare(ctx, t.pool, planned, last, now)
+	if t.prepared = &prepared; err != nil {
+		return t.failed(err)
+	}
+	if ctx.Err() != nil { // nothing has been run: no interval begins
+		return t.failed(context.Cause(ctx))
+	}
+	toRun, err := s.command(t.pool, prepared)
+	if err != nil {
+		return t.failed(err)
+	}
+	toRun.lock = lock
+	err = right.claim(lasting, claim{pool: t.pool.name, started: now, deadline: clock().Add(s.timeout),
+		follows: last.last, forced: s.force, plan: *prepared.plan})
+	if err != nil {
+		return t.failed(err)
+	}
+	s.evaluated.Store(true)
+	s.log.Info("run the command", "pool", t.pool.name, "size", prepared.plan.size,
+		"queued_size", prepared.plan.queuedSize, "why", prepared.plan.why())
+	result := execute(ctx, toRun)
+	ended := clock()
+	t.now, t.result = now.Add(ended.Sub(readAt)), &result
+	return s.complete(lasting, t, right, ended)
+}
+
+// complete records how the command of a turn ended, and returns the turn.
+func (s *scaler) complete(ctx context.Context, t turn, right evaluator, ended time.Time) turn {
+	r, p := *t.result, *t.prepared.plan
+	if r.leftovers != nil {
+		s.log.Warn("the command left processes running, which were ended", "pool", t.pool.name,
+			"processes", r.leftovers)
+	}
+	t.err = r.problem("the command", s.timeout)
+	done := outcome{ended: ended, exitCode: r.exitCode, output: r.tail}
+	switch exitCode(t.err) {
+	case exitOK:
+		t.outcome = scaled
+	case exitFailed:
+		t.outcome, done.err = failed, t.err.Error()
+	default:
+		t.outcome, done.err = interrupted, t.err.Error()
+	}
+	done.outcome = t.outcome
+	began, unwritten := right.complete(ctx, done)
+	t.timing = &timing{isDue: t.timing.isDue, next: nextDue(began, p.reevaluate)}
+	if unwritten != nil {
+		t.timing.next = time.Time{}
+		if exitCode(unwritten) == exitState {
+			t.outcome = failed
+		}
+		t.err = fmt.Errorf("%w; the command had ended: %s", unwritten, strings.TrimSpace(done.outcome+" "+done.err))
+	}
+	if t.err == nil {
+		s.log.Info(scaled, "pool", t.pool.name, "size", p.size, "took", r.duration.Round(time.Millisecond))
+	}
+	return t
+}
+
+// prepare sizes a pool, by its planner program if it has one, and makes what is to be run. With an error, it returns
+// how far that came.
+func (s *scaler) prepare(ctx context.Context, p pool, planned plan, last lastRun, now time.Time) (preparation, error) {
+	result := preparation{previous: last.previousSize}
+	if name := planned.planner; name != stock {
+		a, err := askPlanner(ctx, name, s.plugins.planners[name], facts(p, planned, last.previousSize), s.stream,
+			s.stream.Prefix(p.name))
+		if err != nil {
+			return result, err
+		}
+		planned = planned.answered(a)
+	}
+	sized, err := s.stabilized(context.WithoutCancel(ctx), p, planned, last, now)
+	if err != nil {
+		return result, err
+	}
+	result.plan = &sized
+	if _, clockBack := due(last.last, planned.reevaluate, now); clockBack {
+		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", p.name,
+			"last", last.last)
+	}
+	for _, warning := range p.staleWarnings() {
+		s.log.Warn(warning.String(), "pool", p.name)
+	}
+	if name := sized.executor; name != shell {
+		result.command, err = findProgram("executor "+name, s.plugins.executors[name])
+	} else if result.command, err = render(p, sized, last.previousSize); err != nil {
+		err = &failure{code: exitInvalid, err: err,
+			hint: "correct the pool's executor_command in Vespene; --dry-run shows what it makes"}
+	}
+	return result, err
+}
+
+// stabilized returns the plan with a size as steady as the pool wants it, by what its past was.
+func (s *scaler) stabilized(ctx context.Context, p pool, planned plan, last lastRun, now time.Time) (plan, error) {
+	var largest *int64
+	if window := planned.steady.scaleDown; window > 0 {
+		var err error
+		if largest, err = s.past.largest(ctx, p, now.Add(-window)); err != nil {
+			return planned, err
+		}
+	}
+	return planned.stabilized(last.previousSize, largest), nil
+}
+
+// command returns what is to be run for a pool that is prepared.
+func (s *scaler) command(p pool, prepared preparation) (c command, err error) {
+	all := facts(p, *prepared.plan, prepared.previous)
+	c = command{argv: shellCommand(prepared.command), variables: environment(all), timeout: s.timeout, output: s.stream,
+		prefix: s.stream.Prefix(p.name)}
+	if name := prepared.plan.executor; name != shell {
+		c.argv = []string{prepared.command}
+		if c.input, err = json.Marshal(told(all, toExecutor)); err != nil {
+			err = &failure{code: exitInvalid, err: fmt.Errorf("executor %s: %w", name, err),
+				hint: "correct the pool's settings in Vespene"}
+		}
+	}
+	return c, err
+}
+
+// inspection is how a pool stands: what status and the metrics show. Of the turn's plan, the size is the formula's.
+type inspection struct {
+	turn
+	exists  bool
+	summary summary
+}
+
+// inspect looks at the named pool as a turn does, up to its size. No planner program is asked. With an error, the turn
+// has no plan.
+func (s *scaler) inspect(ctx context.Context, name string, pools map[string]pool) (i inspection) {
+	p, exists := pools[name]
+	now := clock()
+	if s.shared {
+		now = now.Add(p.clock)
+	}
+	i.pool, i.exists, i.now = p, exists, now
+	if !exists {
+		i.pool.name, i.err = name, noPool(name)
+		return i
+	}
+	if i.summary, i.err = s.past.summary(ctx, p); i.err != nil {
+		return i
+	}
+	t := s.look(ctx, p)
+	if t.outcome == "" {
+		sized, err := s.stabilized(ctx, p, *t.plan, t.last, t.now)
+		t.plan, t.err = &sized, err
+	}
+	if t.err != nil {
+		t.plan = nil
+	}
+	i.turn, i.now = t, now
+	return i
+}
