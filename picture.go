@@ -32,8 +32,10 @@ type series struct {
 	name, colour string
 	filled       bool // down to the axis
 	radius       float64
-	points       [][2]float64
+	points       []dot
 }
+
+type dot struct{ x, y float64 }
 
 // picture is the simulation as SVG: for each variant with a timeline a panel with its builds and workers, all to one
 // scale, and for a sweep one with the wait that worker-hours buy.
@@ -48,13 +50,13 @@ func picture(s simulation) []byte {
 		if v.timeline == nil {
 			continue
 		}
-		all := []series{{name: "workers", colour: leaf, filled: true}, {name: "running", colour: azure}, {name: "queued", colour: orange}}
-		for i, sample := range v.timeline {
-			for _, edge := range []int{i, i + 1} { // each lasts until the next
-				at := float64(s.From.Unix()) + s.To.Sub(s.From).Seconds()*float64(edge)/float64(len(v.timeline))
-				for i, n := range []int64{sample.Size, sample.Running, sample.Queued} {
-					all[i].points = append(all[i].points, [2]float64{at, float64(n)})
-				}
+		all := []series{{name: "workers", colour: leaf, filled: true}, {name: "running", colour: azure},
+			{name: "queued", colour: orange}}
+		width := s.To.Sub(s.From).Seconds() / float64(len(v.timeline))
+		for i, sample := range v.timeline { // each lasts until the next
+			from := float64(s.From.Unix()) + width*float64(i)
+			for i, n := range []int64{sample.Size, sample.Running, sample.Queued} {
+				all[i].points = append(all[i].points, dot{from, float64(n)}, dot{from + width, float64(n)})
 			}
 		}
 		if v.SizePeak == nil {
@@ -108,9 +110,8 @@ func (d *drawing) panel(p panel, top float64) {
 	d.line(left, bottom, right, bottom, ink)
 	d.line(left, top, left, bottom, ink)
 	d.text((left+right)/2, bottom+32, 12, "middle", p.xName)
-	fmt.Fprintf(d, `<g transform="translate(25 %.1f) rotate(-90)">`, (top+bottom)/2)
-	d.text(0, 0, 12, "middle", p.yName)
-	d.WriteString("</g>\n")
+	const upwards = `<text transform="translate(25 %.1f) rotate(-90)" font-size="12" text-anchor="middle">%s</text>` + "\n"
+	fmt.Fprintf(d, upwards, (top+bottom)/2, p.yName)
 	d.text(left, top-9, 15, "start", p.title)
 	at := left + 20 + 9*float64(len(p.title)) // the reader's font may be wide
 	for _, s := range p.series {
@@ -119,19 +120,20 @@ func (d *drawing) panel(p panel, top float64) {
 		at += 40 + 7*float64(len(s.name))
 		if s.radius > 0 {
 			for _, point := range s.points {
-				fmt.Fprintf(d, `<circle cx="%.1f" cy="%.1f" r="%g" fill="%s"/>`+"\n", x(point[0]), y(point[1]), s.radius, s.colour)
+				fmt.Fprintf(d, `<circle cx="%.1f" cy="%.1f" r="%g" fill="%s"/>`+"\n",
+					x(point.x), y(point.y), s.radius, s.colour)
 			}
 			continue
 		}
 		var path strings.Builder
 		for _, point := range s.points {
-			fmt.Fprintf(&path, "%.1f,%.1f ", x(point[0]), y(point[1]))
+			fmt.Fprintf(&path, "%.1f,%.1f ", x(point.x), y(point.y))
 		}
 		if s.filled {
 			fmt.Fprintf(d, `<polygon points="%.1f,%.1f %s%.1f,%.1f" fill="%s" fill-opacity="0.16"/>`+"\n",
-				left, bottom, path.String(), right, bottom, s.colour)
+				left, bottom, &path, right, bottom, s.colour)
 		}
-		fmt.Fprintf(d, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.5"/>`+"\n", path.String(), s.colour)
+		fmt.Fprintf(d, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.5"/>`+"\n", &path, s.colour)
 	}
 }
 
@@ -156,18 +158,19 @@ func tradeOff(sweep []variant) panel {
 		if v.WorkerHours == nil || v.WaitP95 == nil {
 			continue
 		}
-		point := [2]float64{*v.WorkerHours, *v.WaitP95 / per}
+		point := dot{*v.WorkerHours, *v.WaitP95 / per}
 		points.points = append(points.points, point)
 		if !*v.ParetoOptimal {
 			continue
 		}
 		if n := len(best.points); n > 0 {
-			step.points = append(step.points, [2]float64{point[0], best.points[n-1][1]})
+			step.points = append(step.points, dot{point.x, best.points[n-1].y})
 		}
 		step.points, best.points = append(step.points, point), append(best.points, point)
 	}
-	x := roundTicks(points.points[0][0], points.points[len(points.points)-1][0], 0.1)
-	return panel{"sweep", "worker-hours", "95 % wait (" + unit + ")", x, roundTicks(0, longest/per, 1), []series{points, step, best}}
+	x := roundTicks(points.points[0].x, points.points[len(points.points)-1].x, 0.1)
+	y := roundTicks(0, longest/per, 1)
+	return panel{"sweep", "worker-hours", "95 % wait (" + unit + ")", x, y, []series{points, step, best}}
 }
 
 // roundTicks are at most six, at round numbers; the first is not above low, and the last not below high.
@@ -184,15 +187,16 @@ func roundTicks(low, high, step float64) (ticks []axisTick) {
 // timeTicks are at both ends, without a name, and between them at round times of the day or at days.
 func timeTicks(from, to time.Time) []axisTick {
 	const day = 24 * time.Hour
-	steps := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
-		day, 2 * day, 7 * day, 14 * day, 28 * day}
+	steps := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour,
+		12 * time.Hour, day, 2 * day, 7 * day, 14 * day, 28 * day}
 	for len(steps) > 1 && to.Sub(from)/steps[0] > 14 {
 		steps = steps[1:]
 	}
 	ticks := []axisTick{{at: float64(from.Unix())}}
 	year, month, first := from.Local().Date()
 	for n := 1; ; n++ {
-		at := time.Date(year, month, first, 0, 0, n*int(steps[0]/time.Second), 0, time.Local) // keeps to the clock when that changes
+		// The date keeps to the clock when that changes.
+		at := time.Date(year, month, first, 0, 0, n*int(steps[0]/time.Second), 0, time.Local)
 		if !at.Before(to) {
 			return append(ticks, axisTick{at: float64(to.Unix())})
 		}

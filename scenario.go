@@ -15,8 +15,8 @@ import (
 	"vespene-autoscale/internal/sim"
 )
 
-// scenario.go owns what a simulation is asked, and the scenarios that this makes of a pool: changed settings, and how they
-// plan.
+// scenario.go owns what a simulation is asked, and the scenarios that this makes of a pool: changed settings, and a
+// planner that goes by them.
 
 // question is what the command line asks.
 type question struct {
@@ -90,7 +90,8 @@ var settable = []setting{
 	{"queued_weight", isDecimal}, {"running_weight", isDecimal}, {"reevaluate_minutes", isWhole},
 	{"build_latest", isBool}, {"sleep_seconds", isWhole}, {"auto_abort_minutes", isWhole},
 	{"planner", isText}, {"executor", isText}, {"executor_command", isText}, {"variables", isText},
-	{scaleDownMinutes, isWhole}, {maxStepUp, isWhole}, {maxStepDown, isWhole}, {scheduleKey, isJSON}, {staleBuilds, isJSON},
+	{scaleDownMinutes, isWhole}, {maxStepUp, isWhole}, {maxStepDown, isWhole},
+	{scheduleKey, isJSON}, {staleBuilds, isJSON},
 }
 
 func settingNamed(name string) (s setting, exists bool) {

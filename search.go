@@ -18,7 +18,8 @@ import (
 
 // replayAll replays the scenarios, as many at the same time as there are processors, and returns what of each result is
 // to be kept, since results are large. The error is why the context ended.
-func replayAll[T any](ctx context.Context, r *runner, all []scenario, samples int, keep func(scenario, sim.Result) T) ([]T, error) {
+func replayAll[T any](ctx context.Context, r *runner, all []scenario, samples int,
+	keep func(scenario, sim.Result) T) ([]T, error) {
 	bar := newProgress(r.stream.w, "simulated", len(all))
 	defer bar.done()
 	kept := make([]T, len(all))
@@ -46,9 +47,9 @@ func (r *runner) replay(ctx context.Context, s scenario) (sim.Result, error) {
 	return outcomes[0], err
 }
 
-// minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even sixteen
-// times the peak do not. Nor may the wait that is shown be above shown. Its bisection takes it that more instances do not
-// wait longer.
+// minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even
+// sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. The
+// bisection relies on more instances not waiting longer.
 func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, t sim.Target, shown float64) (
 	n int64, best sim.Result, err error) {
 	peak := came.SizePeak / s.PerInstance
@@ -58,8 +59,8 @@ func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, 
 		s.Fixed = &n
 		outcome, failed := r.replay(ctx, s)
 		err = failed
-		wait, isKnown := t.Wait(outcome)
-		if err != nil || outcome.Err != nil || !isKnown || wait > t.Most || sim.Quantile(outcome.Waits, t.Quantile) > shown {
+		wait, ok := t.Wait(outcome)
+		if !ok || err != nil || outcome.Err != nil || wait > t.Most || sim.Quantile(outcome.Waits, t.Quantile) > shown {
 			return false
 		}
 		best = outcome
@@ -198,24 +199,21 @@ func (r *runner) search(ctx context.Context, peak int64) (candidates []candidate
 
 // searchRanges are the values that a search tries; it combines those of the first three settings.
 func searchRanges(peak int64) (ranges [][]change) {
-	for _, s := range []struct {
-		name   string
-		values []any
-	}{
-		{"multiplier", []any{0.5, 0.75, 1, 1.25, 1.5, 2}},
-		{"minimum", []any{0, 1, 2, peak / 8, peak / 4, peak / 2, peak}},
-		{"maximum", []any{peak / 2, peak * 3 / 4, peak, peak * 2}},
-		{"excess", []any{0, 1, 2, peak / 8}},
-		{"queued_weight", []any{0.25, 0.5, 1, 2}},
-		{"running_weight", []any{0, 0.5, 1, 1.25}},
-		{"reevaluate_minutes", []any{1, 2, 5, 10, 15}},
-		{scaleDownMinutes, []any{0, 10, 30, 60}},
-		{maxStepUp, []any{"null", 2, 5, 10}},
-		{maxStepDown, []any{"null", 1, 2, 5}},
+	for _, list := range [][]any{
+		{"multiplier", 0.5, 0.75, 1, 1.25, 1.5, 2},
+		{"minimum", 0, 1, 2, peak / 8, peak / 4, peak / 2, peak},
+		{"maximum", peak / 2, peak * 3 / 4, peak, peak * 2},
+		{"excess", 0, 1, 2, peak / 8},
+		{"queued_weight", 0.25, 0.5, 1, 2},
+		{"running_weight", 0, 0.5, 1, 1.25},
+		{"reevaluate_minutes", 1, 2, 5, 10, 15},
+		{scaleDownMinutes, 0, 10, 30, 60},
+		{maxStepUp, "null", 2, 5, 10},
+		{maxStepDown, "null", 1, 2, 5},
 	} {
 		var changes []change
-		for _, value := range s.values {
-			changes = append(changes, change{s.name, fmt.Sprint(value)})
+		for _, value := range list[1:] {
+			changes = append(changes, change{fmt.Sprint(list[0]), fmt.Sprint(value)})
 		}
 		ranges = append(ranges, changes)
 	}
@@ -223,15 +221,17 @@ func searchRanges(peak int64) (ranges [][]change) {
 }
 
 // recommend looks for the settings with the fewest worker-hours that meet the target over the first two thirds of the
-// window and, unseen by the search, over its last third. configured and today are what came of the pool as it is, and the
-// search begins with base. It returns nil if there are no builds to judge by.
-func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Result, today variant) (*recommendation, error) {
+// window and, unseen by the search, over its last third. configured and today are what came of the pool as it is, and
+// the search begins with base. It returns nil if there are no builds to judge by.
+func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Result, today variant) (
+	*recommendation, error) {
 	w := r.workload
 	middle := w.From.Add(w.To.Sub(w.From) * 2 / 3)
 	first, last := *r, *r
 	first.workload, last.workload = r.window(w.From, middle, base.Abort), r.window(middle, w.To, base.Abort)
 	r.builds, first.builds, last.builds = nil, nil, nil
-	enough, always, err := r.minFixedSize(ctx, base, configured, r.target.Target, math.Inf(1)) // tells how far to look, too
+	// How many it takes that are always there also tells how far to look.
+	enough, always, err := r.minFixedSize(ctx, base, configured, r.target.Target, math.Inf(1))
 	if err != nil {
 		return nil, err
 	}
@@ -240,11 +240,12 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 	case err != nil:
 		return nil, err
 	case len(candidates) == 0:
-		return nil, &failure{code: exitInvalid, err: errors.New("none of the settings that --sweep names is possible"), hint: "sweep others"}
+		return nil, &failure{code: exitInvalid, hint: "sweep others",
+			err: errors.New("none of the settings that --sweep names is possible")}
 	case candidates[0].wait == math.MaxInt64:
 		return nil, nil
 	}
-	result := &recommendation{Target: r.target.text, Tried: int64(len(candidates)), Today: today, Settings: map[string]any{}}
+	result := &recommendation{Target: r.target.text, Tried: int64(len(candidates)), Today: today}
 	result.Today.timeline = nil
 	chosen, err := last.verify(ctx, candidates, result)
 	if err != nil {
@@ -253,13 +254,7 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 	if !result.Met && enough > 0 {
 		result.Always, result.AlwaysHours = &enough, ptr(float64(always.Billed)/perHour)
 	}
-	for _, names := range []map[string]any{chosen.shown, today.Settings} {
-		for name := range names {
-			if value := chosen.shown[name]; fmt.Sprint(value) != fmt.Sprint(today.Settings[name]) {
-				result.Settings[name] = value
-			}
-		}
-	}
+	result.Settings = differing(today.Settings, chosen.shown)
 	then, err := r.replay(ctx, chosen.scenario)
 	result.Searched, result.Then = chosen.searched, r.variant(chosen.scenario, then)
 	result.Why = result.why(r.target.Target, chosen.Sleep)
@@ -268,7 +263,8 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 
 // verify replays the candidates that met the target, from the cheapest on, until one meets it again: now over the last
 // third of the window. Where none does, it chooses the one that came nearest; where none met it at all, the first.
-func (r *runner) verify(ctx context.Context, candidates []candidate, result *recommendation) (chosen candidate, err error) {
+func (r *runner) verify(ctx context.Context, candidates []candidate, result *recommendation) (
+	chosen candidate, err error) {
 	nearest := int64(math.MaxInt64)
 	for i, c := range candidates {
 		hopes := c.wait <= r.target.Most

@@ -14,8 +14,8 @@ import (
 	"vespene-autoscale/internal/sim"
 )
 
-// simulate.go owns the command simulate: its options, and what it simulates of each pool. scenario.go has the scenarios,
-// search.go runs and compares them, and simulation.go and picture.go show what came of them.
+// simulate.go owns the command simulate: its options, and what it simulates of each pool. scenario.go has the
+// scenarios, search.go runs and compares them, and simulation.go and picture.go show what came of them.
 
 // simulate shows what came of the builds of pools, and what would have come of them with other settings.
 func simulate(ctx context.Context, s *scaler, c *cli.Context, out *results) (code int, err error) {
@@ -36,8 +36,8 @@ func simulate(ctx context.Context, s *scaler, c *cli.Context, out *results) (cod
 	}
 	names := s.queues(pools)
 	if len(names) > 1 && q.svg != "" {
-		return 0, &failure{code: exitUsage, err: fmt.Errorf("--svg takes the picture of one pool, and there are %d", len(names)),
-			hint: "name one with --queue"}
+		return 0, &failure{code: exitUsage, hint: "name one with --queue",
+			err: fmt.Errorf("--svg takes the picture of one pool, and there are %d", len(names))}
 	}
 	if len(names) == 0 {
 		out.note("no worker pool has autoscaling enabled: name one with --queue, or enable it in Vespene")
@@ -106,7 +106,8 @@ func newQuestion(c *cli.Context) (q question, err error) {
 			for _, s := range settable {
 				names = append(names, s.name)
 			}
-			return usage("write SETTING=VALUE; settings are "+strings.Join(names, ", "), "--set %q is no setting of a pool with a value", given)
+			return usage("write SETTING=VALUE; settings are "+strings.Join(names, ", "),
+				"--set %q is no setting of a pool with a value", given)
 		}
 		q.changes = q.changes.with(change{name, value})
 	}
@@ -171,7 +172,8 @@ func (r *runner) simulate(ctx context.Context) (simulation, error) {
 	case r.shared:
 		warn("what was recorded in sizes is not known: of hosts that share pools, each knows its own evaluations only")
 	case recorded.WorkerHours == nil && !scenarios[0].Adds:
-		warn("what was recorded in sizes is not known: this state file has no evaluation that scaled the pool from before the window")
+		warn("what was recorded in sizes is not known: this state file has no evaluation that scaled the pool " +
+			"from before the window")
 	}
 	outcomes, err := replayAll(ctx, r, scenarios, timelineSamples, allOf)
 	if err != nil {
@@ -179,8 +181,8 @@ func (r *runner) simulate(ctx context.Context) (simulation, error) {
 	}
 	for i, outcome := range outcomes {
 		if outcome.Err != nil {
-			return simulation{}, &failure{code: exitInvalid, err: fmt.Errorf("as %s: %w", scenarios[i].name, outcome.Err),
-				hint: "lower it in Vespene, or by --set maximum=N"}
+			return simulation{}, &failure{code: exitInvalid, hint: "lower it in Vespene, or by --set maximum=N",
+				err: fmt.Errorf("as %s: %w", scenarios[i].name, outcome.Err)}
 		}
 		result.Variants = append(result.Variants, r.variant(scenarios[i], outcome))
 	}
@@ -214,14 +216,15 @@ func (r *runner) simulate(ctx context.Context) (simulation, error) {
 			return simulation{}, err
 		}
 		if result.Recommendation == nil {
-			warn("no recommendation: no build was started in the first two thirds of the window; --since DURATION takes a longer one")
+			warn("no recommendation: no build was started in the first two thirds of the window; " +
+				"--since DURATION takes a longer one")
 		}
 	}
 	return result, nil
 }
 
-// scenarios returns the pool as it is configured and, with --set, as it is set. If the first is impossible, unfit says why;
-// it is an error if there is nothing else, or a recommendation would have to compare with it.
+// scenarios returns the pool as it is configured and, with --set, as it is set. If the first is impossible, unfit says
+// why; it is an error if there is nothing else, or a recommendation would have to compare with it.
 func (r *runner) scenarios() (all []scenario, unfit, err error) {
 	configured, unfit := r.scenario(nil)
 	if unfit == nil {
@@ -248,12 +251,12 @@ func (q question) notes(s scenario) (notes []string) {
 			"--set executor_command='{{ queued_size }}' simulates one that adds")
 	}
 	if s.Adds && q.base.MaxBuilds == 0 && q.base.MaxWait == nil {
-		notes = append(notes, "the pool's command only adds workers (queued_size), which end by --max-builds or --max-wait: "+
-			"without them they never do here")
+		notes = append(notes, "the pool's command only adds workers (queued_size), which end by --max-builds or "+
+			"--max-wait: without them they never do here")
 	}
 	if q.base.MaxWait != nil && *q.base.MaxWait >= time.Second {
-		notes = append(notes, "Vespene's own worker takes its --max-wait-minutes=N for N/60 seconds, so that it ends at its "+
-			"first look after the one that found nothing: --max-wait 0 simulates that")
+		notes = append(notes, "Vespene's own worker takes its --max-wait-minutes=N for N/60 seconds, so that it ends "+
+			"at its first look after the one that found nothing: --max-wait 0 simulates that")
 	}
 	return notes
 }
@@ -282,9 +285,9 @@ func (r *runner) read(ctx context.Context, abort time.Duration) error {
 
 // recorded is what was, as far as the builds and the state tell.
 func (r *runner) recorded(ctx context.Context, adds bool) (variant, error) {
-	w := r.workload
-	v := variant{Name: "recorded", Finished: w.Recorded.Finished, Unfinished: w.Recorded.Unfinished, Dropped: w.Recorded.Dropped}
-	v.setWaits(w.Recorded.Waits)
+	w, was := r.workload, r.workload.Recorded
+	v := variant{Name: "recorded", Finished: was.Finished, Unfinished: was.Unfinished, Dropped: was.Dropped}
+	v.setWaits(was.Waits)
 	if r.state == nil || adds || r.shared { // its sizes are no totals, or those of one host of several
 		return v, nil
 	}
@@ -292,7 +295,9 @@ func (r *runner) recorded(ctx context.Context, adds bool) (variant, error) {
 	if err != nil {
 		return v, err
 	}
-	all = slices.DeleteFunc(all, func(e evaluation) bool { return e.outcome.outcome != scaled || e.started.After(w.To) })
+	all = slices.DeleteFunc(all, func(e evaluation) bool {
+		return e.outcome.outcome != scaled || e.started.After(w.To)
+	})
 	inWindow := slices.IndexFunc(all, func(e evaluation) bool { return e.started.After(w.From) })
 	if inWindow < 0 {
 		inWindow = len(all)
@@ -322,7 +327,7 @@ func (r *runner) recorded(ctx context.Context, adds bool) (variant, error) {
 	v.WorkerHours, v.SizeMean = ptr(total.Hours()), ptr(total.Hours()/w.To.Sub(w.From).Hours())
 	v.SizePeak, v.Changes, v.AtRisk = &peak, &changes, &atRisk
 	if total > 0 {
-		v.Utilisation = ptr(float64(w.Recorded.Busy) / float64(total.Microseconds()))
+		v.Utilisation = ptr(float64(was.Busy) / float64(total.Microseconds()))
 	}
 	return v, nil
 }

@@ -79,7 +79,8 @@ func newVariant(name string, settings map[string]any, w *sim.Workload, r sim.Res
 	window := float64(w.To.Sub(w.From).Microseconds())
 	v := variant{Name: name, Settings: settings, Finished: r.Finished, Unfinished: r.Unfinished, Dropped: r.Dropped,
 		Estimated: r.Estimated, WorkerHours: ptr(float64(r.Billed) / perHour), SizeMean: ptr(float64(r.Held) / window),
-		SizePeak: &r.SizePeak, Changes: &r.Changes, AtRisk: &r.AtRisk, timeline: r.Timeline, wait: math.Inf(1), err: r.Err}
+		SizePeak: &r.SizePeak, Changes: &r.Changes, AtRisk: &r.AtRisk,
+		timeline: r.Timeline, err: r.Err, wait: math.Inf(1)}
 	v.setWaits(r.Waits)
 	if v.WaitP95 != nil {
 		v.wait = *v.WaitP95
@@ -110,7 +111,6 @@ func (v variant) beats(other variant) bool {
 // differences warns where the pool as it is configured does not come to what was recorded.
 func differences(recorded, configured variant) (warnings []string) {
 	number := func(f float64) string { return fmt.Sprintf("%.4g", f) }
-	wait := func(f float64) string { return waited(&f).text }
 	builds := func(n int64) *float64 { return ptr(float64(n)) }
 	var off []string
 	for _, figure := range []struct {
@@ -120,19 +120,17 @@ func differences(recorded, configured variant) (warnings []string) {
 		text                func(float64) string
 	}{
 		{"worker-hours", recorded.WorkerHours, configured.WorkerHours, 0, number},
-		{"median wait", recorded.WaitMedian, configured.WaitMedian, 1, wait},
-		{"95 % wait", recorded.WaitP95, configured.WaitP95, 1, wait},
-		{"longest wait", recorded.WaitMax, configured.WaitMax, 1, wait},
+		{"median wait", recorded.WaitMedian, configured.WaitMedian, 1, waited},
+		{"95 % wait", recorded.WaitP95, configured.WaitP95, 1, waited},
+		{"longest wait", recorded.WaitMax, configured.WaitMax, 1, waited},
 		{"builds finished", builds(recorded.Finished), builds(configured.Finished), 0, number},
 		{"dropped", builds(recorded.Dropped), builds(configured.Dropped), 0, number},
 		{"unfinished", builds(recorded.Unfinished), builds(configured.Unfinished), 0, number},
 		{"mean size", recorded.SizeMean, configured.SizeMean, 0, number},
 	} {
-		if figure.recorded == nil || figure.simulated == nil {
-			continue
-		}
-		if by := math.Abs(*figure.simulated - *figure.recorded); by > figure.slack && by > *figure.recorded*0.2 {
-			off = append(off, fmt.Sprintf("%s %s for %s", figure.name, figure.text(*figure.simulated), figure.text(*figure.recorded)))
+		was, is := figure.recorded, figure.simulated
+		if was != nil && is != nil && math.Abs(*is-*was) > max(figure.slack, *was*0.2) {
+			off = append(off, fmt.Sprintf("%s %s for %s", figure.name, figure.text(*is), figure.text(*was)))
 		}
 	}
 	if off == nil {
@@ -150,13 +148,13 @@ func (r recommendation) why(t sim.Target, sleep time.Duration) string {
 	case r.Met && r.Unverified:
 		why += these + "for the fewest worker-hours; in the last third there is no build to tell"
 	case r.Met && r.Failed > 0:
-		why += these + "and on the last for the fewest worker-hours; of what costs less, " + count(r.Failed, "combination") +
-			" met it on the first two thirds only"
+		why += these + "and on the last for the fewest worker-hours; of what costs less, " +
+			count(r.Failed, "combination") + " met it on the first two thirds only"
 	case r.Met:
 		why += these + "for the fewest worker-hours, and on the last third, too"
 	case r.Failed > 0:
-		why += fmt.Sprintf("%d met the target on the first two thirds of the window, and none on the last: this one came nearest "+
-			"there; a longer --since may tell more", r.Failed)
+		why += fmt.Sprintf("%d met the target on the first two thirds of the window, and none on the last: "+
+			"this one came nearest there; a longer --since may tell more", r.Failed)
 	default:
 		why += "none met the target on the first two thirds of the window"
 	}
@@ -168,7 +166,8 @@ func (r recommendation) why(t sim.Target, sleep time.Duration) string {
 	case r.Always != nil:
 		why += fmt.Sprintf("; it takes %d that are always there, and %.0f worker-hours", *r.Always, *r.AlwaysHours)
 	case t.Most < sleep.Microseconds():
-		why += fmt.Sprintf("; no number of workers would meet it, since one that is idle looks every %s (sleep_seconds)", span(sleep))
+		why += "; no number of workers would meet it, since one that is idle looks every " + span(sleep) +
+			" (sleep_seconds)"
 	default:
 		why += "; nor did any fixed number of workers"
 	}
@@ -219,7 +218,8 @@ func (o *results) simulation(s simulation) {
 // title says what was simulated, of the pool by that name.
 func (s simulation) title(pool string) string {
 	const minutes = "2006-01-02 15:04"
-	return fmt.Sprintf("%s: %s from %s to %s", pool, count(s.Builds, "build"), s.From.Local().Format(minutes), s.To.Local().Format(minutes))
+	from, to := s.From.Local().Format(minutes), s.To.Local().Format(minutes)
+	return fmt.Sprintf("%s: %s from %s to %s", pool, count(s.Builds, "build"), from, to)
 }
 
 // timeline draws the variant's queued and running builds and, where they are known, its workers.
@@ -258,6 +258,12 @@ const costAndWait = 8
 
 // figures is a table of the variants side by side, under these names.
 func figures(names []string, all []variant) [][]cell {
+	wait := func(f *float64) cell {
+		if f == nil {
+			return digits(nil)
+		}
+		return cell{waited(*f), "", true}
+	}
 	number := func(f *float64, format string, unit float64) cell {
 		if f == nil {
 			return digits(nil)
@@ -273,9 +279,9 @@ func figures(names []string, all []variant) [][]cell {
 		of   func(variant) cell
 	}{
 		{"worker-hours", func(v variant) cell { return number(v.WorkerHours, "%.1f", 1) }},
-		{"wait, median", func(v variant) cell { return waited(v.WaitMedian) }},
-		{"wait, 95 %", func(v variant) cell { return waited(v.WaitP95) }},
-		{"wait, longest", func(v variant) cell { return waited(v.WaitMax) }},
+		{"wait, median", func(v variant) cell { return wait(v.WaitMedian) }},
+		{"wait, 95 %", func(v variant) cell { return wait(v.WaitP95) }},
+		{"wait, longest", func(v variant) cell { return wait(v.WaitMax) }},
 		{"builds finished", func(v variant) cell { return digits(&v.Finished) }},
 		{"unfinished", func(v variant) cell { return digits(&v.Unfinished) }},
 		{"dropped", func(v variant) cell { return digits(&v.Dropped) }},
@@ -296,43 +302,42 @@ func figures(names []string, all []variant) [][]cell {
 }
 
 // waited is a wait of so many seconds, to the second up to an hour.
-func waited(s *float64) cell {
-	if s == nil {
-		return digits(nil)
-	}
-	d := time.Duration(*s * float64(time.Second)).Round(time.Second)
+func waited(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second)).Round(time.Second)
 	switch {
-	case *s > 0 && *s < 9.95:
-		return cell{fmt.Sprintf("%.1fs", *s), "", true}
+	case seconds > 0 && seconds < 9.95:
+		return fmt.Sprintf("%.1fs", seconds)
 	case d > time.Minute && d < time.Hour && d%time.Minute != 0:
-		return cell{d.String(), "", true}
+		return d.String()
 	}
-	return cell{span(d), "", true}
+	return span(d)
 }
 
 // varied are the settings that differ among the variants that have settings.
 func varied(all []variant) []string {
-	n, seen := 0, map[string]map[string]int{} // variants by setting and value
-	for _, v := range all {
-		if v.Settings != nil {
-			n++
-		}
-		for name, value := range v.Settings {
-			if seen[name] == nil {
-				seen[name] = map[string]int{}
-			}
-			seen[name][valueText(value)]++
-		}
-	}
 	differ := map[string]any{}
-	for name, values := range seen {
-		for _, having := range values {
-			if having < n {
-				differ[name] = nil
-			}
+	var first map[string]any
+	for _, v := range all {
+		if v.Settings != nil && first == nil {
+			first = v.Settings
+		} else if v.Settings != nil {
+			maps.Copy(differ, differing(first, v.Settings))
 		}
 	}
 	return inOrder(differ)
+}
+
+// differing are the settings of b that differ from those of a, nil where b has no such setting.
+func differing(a, b map[string]any) map[string]any {
+	differ := map[string]any{}
+	for _, settings := range []map[string]any{a, b} {
+		for name := range settings {
+			if valueText(a[name]) != valueText(b[name]) {
+				differ[name] = b[name]
+			}
+		}
+	}
+	return differ
 }
 
 // paretoOptimal are the variants of a sweep that none beats, from the cheapest on.
@@ -369,7 +374,8 @@ func (o *results) sweep(all []variant) {
 	fmt.Fprintf(o, "\nsweep of %s; %s\n\n", count(int64(len(all)), "point"), text)
 	swept := varied(all)
 	table := [][]cell{{{}}}
-	for _, name := range slices.Concat(swept, []string{"worker-hours", "median", "95 %", "longest", "finished", "unfinished", "dropped"}) {
+	figureNames := []string{"worker-hours", "median", "95 %", "longest", "finished", "unfinished", "dropped"}
+	for _, name := range slices.Concat(swept, figureNames) {
 		table[0] = append(table[0], cell{strings.ToUpper(name), faint, true})
 	}
 	for _, v := range shown {
@@ -392,7 +398,8 @@ func (o *results) sweep(all []variant) {
 	if len(best) == 0 || *best[0].WorkerHours == *best[len(best)-1].WorkerHours {
 		return // there is no trade-off
 	}
-	x := axis{*best[0].WorkerHours, *best[len(best)-1].WorkerHours, func(hours float64) string { return fmt.Sprintf("%.1f", hours) }}
+	hours := func(f float64) string { return fmt.Sprintf("%.1f", f) }
+	x := axis{*best[0].WorkerHours, *best[len(best)-1].WorkerHours, hours}
 	highest := int64(max(1, math.Ceil(*best[0].WaitP95)))
 	columns := o.columns(x, highest)
 	line := make([]float64, columns)
@@ -410,15 +417,17 @@ func (o *results) sweep(all []variant) {
 // recommendation writes settings as one enters them in Vespene, and what they come to beside today's.
 func (o *results) recommendation(r recommendation) {
 	settings := inOrder(r.Settings)
+	missed := "nothing that was tried meets the target " + r.Target
+	o.note("")
 	switch {
 	case !r.Met && len(settings) == 0:
-		fmt.Fprintf(o, "\n%s\n", o.paint(yellow, "nothing that was tried meets the target "+r.Target+"; today's settings come nearest"))
+		o.note(o.paint(yellow, missed+"; today's settings come nearest"))
 	case !r.Met:
-		fmt.Fprintf(o, "\n%s\n", o.paint(yellow, "nothing that was tried meets the target "+r.Target+"; the nearest:"))
+		o.note(o.paint(yellow, missed+"; the nearest:"))
 	case len(settings) == 0:
-		fmt.Fprintf(o, "\ntoday's settings meet the target %s, and nothing that was tried meets it for less\n", r.Target)
+		o.note("today's settings meet the target " + r.Target + ", and nothing that was tried meets it for less")
 	default:
-		fmt.Fprintf(o, "\nto meet the target %s, enter in Vespene:\n", r.Target)
+		o.note("to meet the target " + r.Target + ", enter in Vespene:")
 	}
 	var table [][]cell
 	for _, name := range settings {

@@ -147,7 +147,7 @@ dropped              1      1                 1           1
 
 func TestWaited(t *testing.T) {
 	for seconds, want := range map[float64]string{0: "0s", 0.4: "0.4s", 9.94: "9.9s", 9.96: "10s", 59.6: "1m", 60: "1m", 90: "1m30s", 600: "10m", 3599.7: "1h", 3720: "1h2m", 400000: "5d"} {
-		if got := waited(&seconds).text; got != want {
+		if got := waited(seconds); got != want {
 			t.Errorf("%v is %q, want %q", seconds, got, want)
 		}
 	}

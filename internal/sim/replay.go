@@ -211,16 +211,6 @@ func (r *replay) drop(number int32) {
 	}
 }
 
-// dropSiblings drops the project's waiting jobs.
-func (r *replay) dropSiblings(project int32) {
-	for _, other := range r.siblings[project] {
-		if r.states[other].status == waiting {
-			r.drop(other)
-		}
-	}
-	r.siblings[project] = r.siblings[project][:0]
-}
-
 // age marks as stale what has waited for too long.
 func (r *replay) age() {
 	for ; r.aged < len(r.ageing); r.aged++ {
@@ -250,12 +240,22 @@ func (r *replay) dropOrphans() {
 	r.orphans = r.orphans[:0]
 }
 
-// next takes the lowest waiting job out of the queue, which must have one.
-func (r *replay) next() int32 {
-	for {
-		if number := r.queue.pop().number; r.states[number].status == waiting {
-			return number
+// take gives a worker the lowest waiting job, which there must be.
+func (r *replay) take(worker int32) {
+	number := r.queue.pop().number
+	for r.states[number].status != waiting {
+		number = r.queue.pop().number
+	}
+	r.stopResting(worker)
+	r.dequeue(number, taken)
+	r.work(worker, number, r.now)
+	if project := r.jobs[number].project; r.BuildLatest {
+		for _, other := range r.siblings[project] {
+			if r.states[other].status == waiting {
+				r.drop(other)
+			}
 		}
+		r.siblings[project] = r.siblings[project][:0]
 	}
 }
 

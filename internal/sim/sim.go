@@ -2,9 +2,9 @@
 //
 //	builds ─→ Workload: jobs ─→ replay: one Scenario, moment by moment ─→ Result
 //
-// It knows neither pools nor formulas: a Scenario brings the function that decides the size. docs/simulation.md describes
-// the model. This file has the words, workload.go reads builds, replay.go goes through the window (queue, evaluations,
-// figures), and workers.go owns instances and workers.
+// It knows neither pools nor formulas: a Scenario brings the function that decides the size. docs/simulation.md
+// describes the model. This file has the vocabulary, workload.go reads builds, replay.go goes through the window with
+// queue, evaluations and figures, and workers.go owns instances and workers.
 package sim
 
 import (
@@ -75,8 +75,8 @@ type Target struct {
 	Most     int64
 }
 
-// Wait returns the wait that the target limits, in microseconds: the quantile of Compared and of those in Unstarted that
-// have missed the target already. It is false if there is no wait to judge by.
+// Wait returns the wait that the target limits, in microseconds: the quantile of Compared and of those in Unstarted
+// that have missed the target already. It is false if there is no wait to judge by.
 func (t Target) Wait(r Result) (wait int64, ok bool) {
 	missed, _ := slices.BinarySearch(r.Unstarted, t.Most+1)
 	waits := r.Compared
@@ -94,7 +94,7 @@ func (r Result) AsTarget() Target {
 	return t
 }
 
-// Quantile returns the q-quantile of sorted values, interpolated as PostgreSQL's percentile_cont does; 0 if there are none.
+// Quantile returns the q-quantile of sorted values, interpolated as PostgreSQL's percentile_cont does; 0 of none.
 func Quantile(sorted []int64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0

@@ -152,13 +152,7 @@ func (r *replay) poll() {
 		if r.takeable == 0 {
 			return
 		}
-		number, job := r.idle[i].number, r.next()
-		r.stopResting(number)
-		r.dequeue(job, taken)
-		r.work(number, job, r.now)
-		if r.BuildLatest {
-			r.dropSiblings(r.jobs[job].project)
-		}
+		r.take(r.idle[i].number)
 	}
 }
 

@@ -69,16 +69,16 @@ func (w *Workload) Len() int { return len(w.jobs) }
 // NewWorkload returns what a pool with these n builds, by id, had to do in the window. What had waited for longer than
 // abort when the window began was gone by then, unless it is QUEUED still.
 func NewWorkload(n int, build func(i int) Build, from, to time.Time, abort time.Duration) *Workload {
-	r := reader{Workload: &Workload{From: from, To: to}, begin: from.UnixMicro(), end: to.UnixMicro(), abort: micro(abort),
-		durations: map[int32][]int64{}, medians: map[int32]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{},
-		odd: map[string]int64{}}
+	r := reader{Workload: &Workload{From: from, To: to}, begin: from.UnixMicro(), end: to.UnixMicro(),
+		abort: micro(abort), durations: map[int32][]int64{}, medians: map[int32]int64{}, numbers: map[int64]int32{},
+		resumed: map[int64]bool{}, odd: map[string]int64{}}
 	jobs := 0
 	for i := range n {
 		if b := build(i); b.Queued < r.end && (b.Queued >= r.begin || b.Ended >= r.begin) {
 			jobs++
 		}
 	}
-	r.jobs, r.origins = make([]job, 0, jobs), make([]origin, 0, jobs) // a million of each: growing would take twice the memory
+	r.jobs, r.origins = make([]job, 0, jobs), make([]origin, 0, jobs) // growing would take twice the memory
 	for i := range n {
 		r.read(build(i))
 	}
@@ -133,17 +133,18 @@ type origin struct {
 
 // What can be odd about builds, as Notes say it.
 const (
-	timeless    = "without a queued_time: left out, or where QUEUED counted and never taken"
-	future      = "queued after the window's end, so that clocks differ or went back: left out"
-	unfit       = "BLOCKED or UNKNOWN that never ran: left out"
-	reversed    = "with an end before the start, so that clocks differ or went back: " + atMedian
-	endless     = "with a start and no end that does not run any more: " + atMedian
-	early       = "started before being queued, so that clocks differ or went back: not in the recorded waits"
-	impatient   = "queued before the end of the build that started them in a pipeline: taken to arrive by their own time"
+	timeless  = "without a queued_time: left out, or where QUEUED counted and never taken"
+	future    = "queued after the window's end, so that clocks differ or went back: left out"
+	unfit     = "BLOCKED or UNKNOWN that never ran: left out"
+	reversed  = "with an end before the start, so that clocks differ or went back: " + atMedian
+	endless   = "with a start and no end that does not run any more: " + atMedian
+	early     = "started before being queued, so that clocks differ or went back: not in the recorded waits"
+	impatient = "queued before the end of the build that started them in a pipeline: taken to arrive by their own " +
+		"time"
 	unknowable  = "of unknown duration, and none of the pool ended that would tell how long they take: left out"
 	projectless = "QUEUED without a project, on which workers stall: counted, and never taken; " + toBeDeleted
-	dead        = "RUNNING since before the window, for longer than the project's timeout: counted, and without a worker; " +
-		"to be aborted in Vespene"
+	dead        = "RUNNING since before the window, for longer than the project's timeout: counted, and without a " +
+		"worker; to be aborted in Vespene"
 
 	atMedian    = "taken to last as long as the median of the project"
 	toBeDeleted = "to be deleted or aborted in Vespene"
@@ -204,7 +205,8 @@ func (r *reader) belongs(b Build, j *job) bool {
 		return b.isRunning() || b.Ended > r.begin
 	}
 	// It waited at the beginning if it was given up later, or could not have been given up yet.
-	return b.Ended > r.begin || b.Status == "ORPHANED" && r.begin-b.Queued <= r.abort || b.Project != 0 && r.resumed[b.Project]
+	isYoung := b.Status == "ORPHANED" && r.begin-b.Queued <= r.abort
+	return b.Ended > r.begin || isYoung || b.Project != 0 && r.resumed[b.Project]
 }
 
 // origin returns what is recorded of a job's build, and sets the job's duration if that is recorded.
