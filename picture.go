@@ -110,8 +110,8 @@ func (d *drawing) panel(p panel, top float64) {
 	d.line(left, bottom, right, bottom, ink)
 	d.line(left, top, left, bottom, ink)
 	d.text((left+right)/2, bottom+32, 12, "middle", p.xName)
-	const upwards = `<text transform="translate(25 %.1f) rotate(-90)" font-size="12" text-anchor="middle">%s</text>` + "\n"
-	fmt.Fprintf(d, upwards, (top+bottom)/2, p.yName)
+	const upwards = `<text transform="translate(25 %.1f) rotate(-90)" font-size="12" text-anchor="middle">%s</text>`
+	fmt.Fprintf(d, upwards+"\n", (top+bottom)/2, p.yName)
 	d.text(left, top-9, 15, "start", p.title)
 	at := left + 20 + 9*float64(len(p.title)) // the reader's font may be wide
 	for _, s := range p.series {

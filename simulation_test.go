@@ -21,24 +21,33 @@ import (
 func weekOf() simulation {
 	from := time.Date(2026, 11, 15, 21, 0, 0, 0, time.Local)
 	of := func(name string, settings map[string]any, hours, wait float64, paretoOptimal *bool) variant {
-		return variant{Name: name, Settings: settings, WorkerHours: &hours, Finished: 40, Unfinished: 2, Dropped: 1, Estimated: 3, WaitMedian: ptr(wait / 8), WaitP95: &wait,
-			WaitMax: ptr(wait * 50), SizeMean: ptr(hours / 168), SizePeak: ptr(int64(4)), Utilisation: ptr(0.413), Changes: ptr(int64(21)), AtRisk: ptr(int64(0)), ParetoOptimal: paretoOptimal}
+		return variant{Name: name, Settings: settings, WorkerHours: &hours, Finished: 40, Unfinished: 2, Dropped: 1,
+			Estimated: 3, WaitMedian: ptr(wait / 8), WaitP95: &wait,
+			WaitMax: ptr(wait * 50), SizeMean: ptr(hours / 168), SizePeak: ptr(int64(4)), Utilisation: ptr(0.413),
+			Changes: ptr(int64(21)), AtRisk: ptr(int64(0)), ParetoOptimal: paretoOptimal}
 	}
-	recorded := variant{Name: "recorded", Finished: 41, Unfinished: 2, WaitMedian: ptr(12.4), timeline: []sim.Sample{{Queued: 2}, {Running: 1}}}
-	configured := of("configured", map[string]any{"maximum": int64(10), "multiplier": 1.0, "minimum": int64(0)}, 140.24, 90, nil)
+	recorded := variant{Name: "recorded", Finished: 41, Unfinished: 2, WaitMedian: ptr(12.4),
+		timeline: []sim.Sample{{Queued: 2}, {Running: 1}}}
+	configured := of("configured", map[string]any{"maximum": int64(10), "multiplier": 1.0, "minimum": int64(0)},
+		140.24, 90, nil)
 	set := of("set", map[string]any{"maximum": int64(10), "multiplier": 1.5, "minimum": int64(0)}, 190.2, 7, nil)
-	configured.timeline, set.timeline = make([]sim.Sample, 7), []sim.Sample{{Queued: 2, Size: 1}, {Running: 1, Size: 3}, {}, {Queued: 4, Size: 4}}
+	configured.timeline, set.timeline = make([]sim.Sample, 7),
+		[]sim.Sample{{Queued: 2, Size: 1}, {Running: 1, Size: 3}, {}, {Queued: 4, Size: 4}}
 	sweep := []variant{}
 	for _, point := range []struct {
 		minimum     int64
 		hours, wait float64
 		best        bool
 	}{{2, 200, 4, true}, {0, 140.24, 10, true}, {1, 210, 4, false}, {3, 170, 7.5, true}} {
-		sweep = append(sweep, of(fmt.Sprint(point.minimum), map[string]any{"minimum": point.minimum, "multiplier": 1.0}, point.hours, point.wait, &point.best))
+		sweep = append(sweep, of(fmt.Sprint(point.minimum),
+			map[string]any{"minimum": point.minimum, "multiplier": 1.0}, point.hours, point.wait, &point.best))
 	}
-	return simulation{Pool: "linux", From: from, To: from.AddDate(0, 0, 7), Builds: 43, Variants: []variant{recorded, configured, set, of("fixed 7", nil, 1176, 0, nil)}, Sweep: sweep,
-		Recommendation: &recommendation{Target: "a 95 % wait of 30s", Met: true, Settings: map[string]any{"multiplier": 1.5, "minimum": int64(0)}, Today: configured, Then: set, Searched: set, Verified: configured},
-		Warnings:       []string{"1 build ended before it started"}}
+	return simulation{Pool: "linux", From: from, To: from.AddDate(0, 0, 7), Builds: 43,
+		Variants: []variant{recorded, configured, set, of("fixed 7", nil, 1176, 0, nil)}, Sweep: sweep,
+		Recommendation: &recommendation{Target: "a 95 % wait of 30s", Met: true,
+			Settings: map[string]any{"multiplier": 1.5, "minimum": int64(0)}, Today: configured, Then: set,
+			Searched: set, Verified: configured},
+		Warnings: []string{"1 build ended before it started"}}
 }
 
 func textOf(s simulation) string {
@@ -47,8 +56,8 @@ func textOf(s simulation) string {
 	return b.String()
 }
 
-// TestSimulationText: what people read of a simulation, piped: the last timeline, the variants side by side, the sweep by
-// its cost, and the settings to enter.
+// TestSimulationText: what people read of a simulation, piped: the last timeline, the variants side by side, the sweep
+// by its cost, and the settings to enter.
 func TestSimulationText(t *testing.T) {
 	t.Parallel()
 	want := `linux: 43 builds from 2026-11-15 21:00 to 2026-11-22 21:00
@@ -131,14 +140,16 @@ dropped              1      1                 1           1
 	s := weekOf()
 	s.Variants, s.Sweep, s.Recommendation, s.Warnings = s.Variants[:2], nil, nil, nil
 	s.Variants[1].timeline = nil
-	if text := textOf(s); !strings.Contains(text, "\nrecorded   q queued   r running\n") || !strings.HasSuffix(text, "\nbuilds at risk          -           0\n") {
+	if text := textOf(s); !strings.Contains(text, "\nrecorded   q queued   r running\n") ||
+		!strings.HasSuffix(text, "\nbuilds at risk          -           0\n") {
 		t.Errorf("of the recorded variant, with nothing to compare:\n%s", text)
 	}
 	var b strings.Builder
 	o := newResults(&b, os.Getenv)
 	o.colour = true
 	o.simulation(weekOf())
-	for _, want := range []string{"\x1b[93m1 build ended before it started\x1b[0m", "\x1b[1m*\x1b[0m", "\x1b[1m140.2\x1b[0m", "\x1b[32m─\x1b[0m workers"} {
+	for _, want := range []string{"\x1b[93m1 build ended before it started\x1b[0m", "\x1b[1m*\x1b[0m",
+		"\x1b[1m140.2\x1b[0m", "\x1b[32m─\x1b[0m workers"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in %q", want, b.String())
 		}
@@ -146,7 +157,8 @@ dropped              1      1                 1           1
 }
 
 func TestWaited(t *testing.T) {
-	for seconds, want := range map[float64]string{0: "0s", 0.4: "0.4s", 9.94: "9.9s", 9.96: "10s", 59.6: "1m", 60: "1m", 90: "1m30s", 600: "10m", 3599.7: "1h", 3720: "1h2m", 400000: "5d"} {
+	for seconds, want := range map[float64]string{0: "0s", 0.4: "0.4s", 9.94: "9.9s", 9.96: "10s", 59.6: "1m",
+		60: "1m", 90: "1m30s", 600: "10m", 3599.7: "1h", 3720: "1h2m", 400000: "5d"} {
 		if got := waited(seconds); got != want {
 			t.Errorf("%v is %q, want %q", seconds, got, want)
 		}
@@ -165,7 +177,8 @@ func TestSimulationSweep(t *testing.T) {
 		t.Errorf("prints\n%s", text)
 	}
 	s.Sweep = []variant{{ParetoOptimal: ptr(true)}} // nothing was finished
-	if text := textOf(s); !strings.Contains(text, "\n*             -       -") || strings.Contains(text, "worker-hours buy") {
+	if text := textOf(s); !strings.Contains(text, "\n*             -       -") ||
+		strings.Contains(text, "worker-hours buy") {
 		t.Errorf("prints\n%s", text)
 	}
 }
@@ -175,18 +188,23 @@ func TestSimulationRecommendation(t *testing.T) {
 	t.Parallel()
 	s := weekOf()
 	s.Recommendation.Met, s.Recommendation.Why = false, "a build takes 2m to boot a worker"
-	if text := textOf(s); !strings.Contains(text, "\nnothing that was tried meets the target a 95 % wait of 30s; the nearest:\n\n  minimum     0    (now 0)\n  multiplier  1.5  (now 1)\n\na build takes 2m to boot a worker\n\n") {
+	if text := textOf(s); !strings.Contains(text,
+		"\nnothing that was tried meets the target a 95 % wait of 30s; the nearest:\n\n  minimum     0    (now 0)\n "+
+			" multiplier  1.5  (now 1)\n\na build takes 2m to boot a worker\n\n") {
 		t.Errorf("prints\n%s", text)
 	}
 	s.Recommendation.Settings = map[string]any{"scale_down_minutes": int64(30), "max_step_up": nil}
 	s.Recommendation.Today.Settings = map[string]any{"max_step_up": int64(2)}
-	s.Recommendation.Then.Settings = map[string]any{"minimum": int64(1), "scale_down_minutes": int64(30), "stale_builds": "ignore"}
-	if text := textOf(s); !strings.Contains(text, "\n  max_step_up         taken away  (now 2)\n  scale_down_minutes  30\n"+
-		`  in the pool's variables: "autoscaling": {"scale_down_minutes":30,"stale_builds":"ignore"}`+"\n\n") {
+	s.Recommendation.Then.Settings = map[string]any{"minimum": int64(1), "scale_down_minutes": int64(30),
+		"stale_builds": "ignore"}
+	if text := textOf(s); !strings.Contains(text,
+		"\n  max_step_up         taken away  (now 2)\n  scale_down_minutes  30\n"+
+			`  in the pool's variables: "autoscaling": {"scale_down_minutes":30,"stale_builds":"ignore"}`+"\n\n") {
 		t.Errorf("prints\n%s", text)
 	}
 	s.Recommendation.Met, s.Recommendation.Settings = true, nil
-	if text := textOf(s); !strings.Contains(text, "\ntoday's settings meet the target a 95 % wait of 30s, and nothing that was tried meets it for less\n") {
+	if text := textOf(s); !strings.Contains(text,
+		"\ntoday's settings meet the target a 95 % wait of 30s, and nothing that was tried meets it for less\n") {
 		t.Errorf("prints\n%s", text)
 	}
 }
@@ -202,16 +220,20 @@ func TestSimulationJSON(t *testing.T) {
 	}
 	all := s["variants"].([]any)
 	recorded, set := all[0].(map[string]any), all[2].(map[string]any)
-	if names := slices.Sorted(maps.Keys(set)); strings.Join(names, " ") != "at_risk changes dropped estimated finished name settings size_mean size_peak unfinished utilisation wait_max_s wait_median_s wait_p95_s worker_hours" {
+	if names := slices.Sorted(maps.Keys(set)); strings.Join(names,
+		" ") != "at_risk changes dropped estimated finished name settings size_mean size_peak unfinished "+
+		"utilisation wait_max_s wait_median_s wait_p95_s worker_hours" {
 		t.Errorf("a variant has %v", names)
 	}
-	for name, want := range map[string]any{"worker_hours": nil, "settings": nil, "size_peak": nil, "wait_p95_s": nil, "wait_median_s": 12.4, "finished": 41.0, "dropped": 0.0} {
+	for name, want := range map[string]any{"worker_hours": nil, "settings": nil, "size_peak": nil, "wait_p95_s": nil,
+		"wait_median_s": 12.4, "finished": 41.0, "dropped": 0.0} {
 		if got, has := recorded[name]; !has || got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
 	recommended := s["recommendation"].(map[string]any)
-	if point := s["sweep"].([]any)[0].(map[string]any); point["unbeaten"] != true || recommended["met"] != true || recommended["settings"].(map[string]any)["multiplier"] != 1.5 ||
+	if point := s["sweep"].([]any)[0].(map[string]any); point["unbeaten"] != true || recommended["met"] != true ||
+		recommended["settings"].(map[string]any)["multiplier"] != 1.5 ||
 		s["builds"] != 43.0 || !strings.HasSuffix(s["from"].(string), "Z") {
 		t.Errorf("%s", b.String())
 	}
@@ -222,7 +244,8 @@ func TestSimulationJSON(t *testing.T) {
 	}
 }
 
-// TestPicture: the picture is XML whatever the pool is called, says what is to be seen in which unit, and is always the same.
+// TestPicture: the picture is XML whatever the pool is called, says what is to be seen in which unit, and is always the
+// same.
 func TestPicture(t *testing.T) {
 	t.Parallel()
 	s := weekOf()
@@ -247,8 +270,10 @@ func TestPicture(t *testing.T) {
 		}
 	}
 	zone, _ := s.To.Zone()
-	for want, times := range map[string]int{`<a&"b'>: 43 builds from 2026-11-15 21:00 to 2026-11-22 21:00`: 1, "recorded": 1, "configured": 1, "set": 1, "fixed 7": 0, "sweep": 1,
-		"queued": 3, "running": 3, "workers": 2, "builds, workers": 3, "time (" + zone + ")": 3, "Nov 16": 3, "12:00": 21, "worker-hours": 1, "95 % wait (minutes)": 1, "those that nothing beats": 1} {
+	for want, times := range map[string]int{`<a&"b'>: 43 builds from 2026-11-15 21:00 to 2026-11-22 21:00`: 1,
+		"recorded": 1, "configured": 1, "set": 1, "fixed 7": 0, "sweep": 1,
+		"queued": 3, "running": 3, "workers": 2, "builds, workers": 3, "time (" + zone + ")": 3, "Nov 16": 3,
+		"12:00": 21, "worker-hours": 1, "95 % wait (minutes)": 1, "those that nothing beats": 1} {
 		if texts[want] != times {
 			t.Errorf("%q is there %d times, want %d, in %v", want, texts[want], times, texts)
 		}
@@ -256,8 +281,10 @@ func TestPicture(t *testing.T) {
 	if again := picture(s); !bytes.Equal(again, content) {
 		t.Error("another picture of the same")
 	}
-	for what, s := range map[string]simulation{"nothing": {From: s.From, To: s.To}, "one sample": {From: s.From, To: s.To, Variants: []variant{{timeline: make([]sim.Sample, 1)}}},
-		"one point": {From: s.From, To: s.To, Sweep: s.Sweep[:1]}, "unknown points": {From: s.From, To: s.To, Sweep: []variant{{ParetoOptimal: ptr(true)}}}} {
+	for what, s := range map[string]simulation{"nothing": {From: s.From, To: s.To},
+		"one sample":     {From: s.From, To: s.To, Variants: []variant{{timeline: make([]sim.Sample, 1)}}},
+		"one point":      {From: s.From, To: s.To, Sweep: s.Sweep[:1]},
+		"unknown points": {From: s.From, To: s.To, Sweep: []variant{{ParetoOptimal: ptr(true)}}}} {
 		if content := string(picture(s)); strings.Contains(content, "NaN") || strings.Contains(content, "Inf") {
 			t.Errorf("%s: %s", what, content)
 		}

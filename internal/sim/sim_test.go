@@ -2,17 +2,15 @@ package sim
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
 
-// sim_test.go knows what a replay must come to by hand and by queueing theory; stepper_test.go knows it of any small case.
+// sim_test.go knows what a replay must come to by hand and by queueing theory; stepper_test.go knows it of any small
+// case.
 
 const (
 	second = int64(time.Second / time.Microsecond)
@@ -22,164 +20,8 @@ const (
 // simulationStart is when the windows of these tests begin: not on a full hour, for schedules.
 var simulationStart = time.Date(2026, 11, 22, 11, 58, 0, 0, time.UTC)
 
-// buildsOf returns builds with the ids 1, 2, … from words, separated by commas: p, the project; q, s and e, when the build was
-// queued, started and ended, in seconds from the window's beginning; <, the parent; t, the project's timeout in minutes (60);
-// and a status other than SUCCESS.
-func buildsOf(t *testing.T, text string) (builds []Build) {
-	t.Helper()
-	for i, words := range strings.Split(text, ",") {
-		if text == "" {
-			break
-		}
-		b := Build{ID: int64(i + 1), Queued: Never, Started: Never, Ended: Never, Timeout: 60, Status: "SUCCESS"}
-		for _, word := range strings.Fields(words) {
-			n, err := strconv.ParseInt(word[1:], 10, 64)
-			at := simulationStart.UnixMicro() + n*second
-			switch {
-			case err != nil:
-				b.Status = word
-			case word[0] == 'p':
-				b.Project = n
-			case word[0] == '<':
-				b.Parent = n
-			case word[0] == 't':
-				b.Timeout = n
-			case word[0] == 'q':
-				b.Queued = at
-			case word[0] == 's':
-				b.Started = at
-			case word[0] == 'e':
-				b.Ended = at
-			}
-		}
-		builds = append(builds, b)
-	}
-	return builds
-}
-
-// workloadOf is the workload of such builds in a window of ten minutes.
-func workloadOf(t *testing.T, text string, abort time.Duration) *Workload {
-	t.Helper()
-	builds := buildsOf(t, text)
-	to := simulationStart.Add(10 * time.Minute)
-	return NewWorkload(len(builds), func(i int) Build { return builds[i] }, simulationStart, to, abort)
-}
-
-// sizing is what the planner of these tests goes by, plainly: the formula of docs/simulation.md's pools, with the steadier
-// sizes. What is left out is 0, but the weights and the multiplier are 1, and the maximum and reevaluate_minutes 10.
-type sizing map[string]float64
-
-func (s sizing) get(name string) float64 {
-	defaults := sizing{"queued_weight": 1, "running_weight": 1, "multiplier": 1, "maximum": 10, "reevaluate_minutes": 10}
-	if value, has := s[name]; has {
-		return value
-	}
-	return defaults[name]
-}
-
-// planner plans with floats, which are exact here, and goes through all that it planned to look back.
-func (s sizing) planner() Planner {
-	planned := map[time.Time]float64{}
-	var previous *float64
-	return func(at time.Time, d Demand) (int64, int64) {
-		queued, running := d.Queued, d.Running
-		if s.get("build_latest") > 0 {
-			queued = d.QueuedProjects
-		}
-		if s.get("ignore_stale") > 0 {
-			queued, running = d.Queued-d.StaleQueued, d.Running-d.StaleRunning
-			if s.get("build_latest") > 0 {
-				queued = d.FreshProjects
-			}
-		}
-		excess := s.get("excess")
-		if minute := at.Minute(); minute >= 5 && minute < 15 {
-			excess += s.get("rush")
-		}
-		clamp := func(n float64) float64 { return min(max(n, s.get("minimum")), s.get("maximum")) }
-		base := float64(queued)*s.get("queued_weight") + float64(running)*s.get("running_weight")
-		size := clamp(math.Ceil(base*s.get("multiplier") + excess))
-		now := size
-		for then, larger := range planned {
-			if at.Sub(then).Minutes() <= s.get("scale_down_minutes") {
-				size = max(size, larger)
-			}
-		}
-		planned[at] = now
-		if up := s.get("max_step_up"); up > 0 && previous != nil {
-			size = min(size, *previous+up)
-		}
-		if down := s.get("max_step_down"); down > 0 && previous != nil {
-			size = max(size, *previous-down)
-		}
-		size = clamp(size)
-		previous = &size
-		return int64(size), int64(clamp(float64(queued)))
-	}
-}
-
-// scenarioOf is a scenario of that sizing: one worker on an instance, which is ready at once.
-func scenarioOf(s sizing) Scenario {
-	return Scenario{Planner: s.planner, BuildLatest: s.get("build_latest") > 0, PerInstance: 1,
-		Interval: time.Duration(s.get("reevaluate_minutes")) * time.Minute, Sleep: 10 * time.Second, Abort: 24 * time.Hour}
-}
-
-// outcome is what a replay came to, job by job and in all.
-type outcome struct {
-	states []jobState
-	Result
-}
-
-func replayed(t *testing.T, w *Workload, s Scenario, samples int) outcome {
-	r := w.replay(t.Context(), s, samples)
-	return outcome{r.states, r.Result}
-}
-
-func ptr[T any](v T) *T { return &v }
-
-// summed are what came of a simulation, in seconds: each build's start and worker, 30@1, with … where it did not end; x, -
-// and . where it was dropped, waited and had not arrived; what there is of the rest; and for how much more workers were billed
-// than were there, unheld.
-func summed(s outcome) string {
-	var text strings.Builder
-	for _, f := range s.states {
-		switch f.status {
-		case unarrived:
-			text.WriteString(". ")
-		case waiting:
-			text.WriteString("- ")
-		case taken:
-			fmt.Fprintf(&text, "%g@%d… ", inSeconds(f.start), f.worker)
-		case finished:
-			fmt.Fprintf(&text, "%g@%d ", inSeconds(f.start), f.worker)
-		case dropped:
-			text.WriteString("x ")
-		}
-	}
-	text.WriteString("|")
-	for _, figure := range []struct {
-		name  string
-		value float64
-	}{{"billed", inSeconds(s.Billed)}, {"unheld", inSeconds(s.Billed - s.Held)}, {"busy", inSeconds(s.Busy)}, {"finished", float64(s.Finished)}, {"unfinished", float64(s.Unfinished)},
-		{"dropped", float64(s.Dropped)}, {"orphaned", float64(s.Orphaned)}, {"estimated", float64(s.Estimated)},
-		{"peak", float64(s.SizePeak)}, {"changes", float64(s.Changes)}, {"risk", float64(s.AtRisk)}} {
-		if figure.value != 0 {
-			fmt.Fprintf(&text, " %s %g", figure.name, figure.value)
-		}
-	}
-	if len(s.Waits) > 0 {
-		text.WriteString(" waits")
-	}
-	for _, wait := range s.Waits {
-		fmt.Fprintf(&text, " %g", inSeconds(wait))
-	}
-	return text.String()
-}
-
-func inSeconds(microseconds int64) float64 { return float64(microseconds) / float64(second) }
-
-// TestSimulateByHand: ten minutes of a few builds, reckoned by hand, of the engine and of the stepper. Where a row does not say
-// when the pool is evaluated, it is at the beginning only.
+// TestSimulateByHand: ten minutes of a few builds, reckoned by hand, of the engine and of the stepper. Where a row does
+// not say when the pool is evaluated, it is at the beginning only.
 func TestSimulateByHand(t *testing.T) {
 	fixed := func(n int64) func(*Scenario) { return func(s *Scenario) { s.Fixed = &n } }
 	for _, test := range []struct {
@@ -189,16 +31,19 @@ func TestSimulateByHand(t *testing.T) {
 		want         string
 	}{
 		{name: "boot", builds: "p1 q0 s0 e30", scenario: func(s *Scenario) { s.Boot = 90 * time.Second },
-			want: "90@0 | billed 600 busy 30 finished 1 peak 1 waits 90"}, // asked for at 0, ready at 90, there to the end
+			// asked for at 0, ready at 90, there to the end
+			want: "90@0 | billed 600 busy 30 finished 1 peak 1 waits 90"},
 
 		{name: "an idle worker looks every sleep_seconds since its build's end", builds: "p1 q0 s0 e30, p1 q38 s44 e54",
 			scenario: func(s *Scenario) { s.Sleep = 7 * time.Second },
 			want:     "0@0 44@0 | billed 600 busy 40 finished 2 peak 1 waits 0 6"}, // looks at 0, 30, 37 and 44
 
-		{name: "the lowest id first, not the first queued", builds: "p1 q0 s0 e100, p2 q50 s120 e130, p3 q20 s100 e120", scenario: fixed(1),
+		{name: "the lowest id first, not the first queued",
+			builds: "p1 q0 s0 e100, p2 q50 s120 e130, p3 q20 s100 e120", scenario: fixed(1),
 			want: "0@0 100@0 110@0 | billed 600 busy 130 finished 3 peak 1 waits 0 50 90"}, // 100 + 10 + 20
 
-		{name: "the first worker first", builds: "p1 q0 s0 e50, p1 q0 s0 e50, p1 q10 s50 e60, p1 q10 s50 e70, p1 q65 s70 e80", scenario: fixed(2),
+		{name: "the first worker first", builds: "p1 q0 s0 e50, p1 q0 s0 e50, p1 q10 s50 e60, p1 q10 s50 e70, p1 " +
+			"q65 s70 e80", scenario: fixed(2),
 			// Both look at 50; at 70 so do the first, idle since 60, and the second, after its build.
 			want: "0@0 0@1 50@0 50@1 70@0 | billed 1200 busy 140 finished 5 peak 2 waits 0 0 5 40 40"},
 
@@ -207,47 +52,59 @@ func TestSimulateByHand(t *testing.T) {
 			// At 61 the second is queued for 61 seconds; the third for 60, which is not longer than a minute.
 			want: "0@0 x 61@0 | billed 600 busy 71 finished 2 dropped 1 orphaned 1 peak 1 waits 0 60"},
 
-		{name: "build_latest drops what is queued of the project", sizing: sizing{"build_latest": 1}, scenario: fixed(1),
-			builds: "p1 q0 s0 e30, p1 q5 s30 e50, p1 q6 ABORTED, p2 q7 s50 e60, p1 q40 s60 e70",
+		{name: "build_latest drops what is queued of the project", sizing: sizing{"build_latest": 1},
+			scenario: fixed(1),
+			builds:   "p1 q0 s0 e30, p1 q5 s30 e50, p1 q6 ABORTED, p2 q7 s50 e60, p1 q40 s60 e70",
 			// At 30 the second is taken and the third dropped; the fifth comes later. 30 + 20 + 10 + 10.
 			want: "0@0 30@0 x 50@0 60@0 | billed 600 busy 70 finished 4 dropped 1 peak 1 waits 0 20 25 43"},
 
-		{name: "build_latest plans for projects", sizing: sizing{"build_latest": 1}, builds: "p1 q0 s0 e30, p1 q0 ABORTED, p2 q0 s0 e40",
-			want: "0@0 x 0@1 | billed 1200 busy 70 finished 2 dropped 1 peak 2 waits 0 0"}, // two projects, two workers
+		{name: "build_latest plans for projects", sizing: sizing{"build_latest": 1},
+			builds: "p1 q0 s0 e30, p1 q0 ABORTED, p2 q0 s0 e40",
+			want:   "0@0 x 0@1 | billed 1200 busy 70 finished 2 dropped 1 peak 2 waits 0 0"}, // two of each
 
-		{name: "max-builds, and the next evaluation replaces", sizing: sizing{"reevaluate_minutes": 1}, builds: "p1 q0 s0 e30, p1 q10 s30 e60",
+		{name: "max-builds, and the next evaluation replaces", sizing: sizing{"reevaluate_minutes": 1},
+			builds:   "p1 q0 s0 e30, p1 q10 s30 e60",
 			scenario: func(s *Scenario) { fixed(1)(s); s.MaxBuilds, s.Boot = 1, 20*time.Second },
-			// The first from 0 to 30; the second asked for at 60, ready at 80, until 110; the third from 120 on: 30 + 50 + 480.
+			// The first from 0 to 30; the second asked for at 60, ready at 80, until 110; the third from 120 on: 30 +
+			// 50 + 480.
 			want: "0@0 80@1 | billed 560 busy 60 finished 2 peak 1 waits 0 70"},
 
-		{name: "max-builds at the moment of an evaluation", sizing: sizing{"reevaluate_minutes": 1}, builds: "p1 q0 s0 e60, p1 q10 s60 e70",
+		{name: "max-builds at the moment of an evaluation", sizing: sizing{"reevaluate_minutes": 1},
+			builds:   "p1 q0 s0 e60, p1 q10 s60 e70",
 			scenario: func(s *Scenario) { fixed(1)(s); s.MaxBuilds = 1 },
 			want:     "0@0 60@1 | billed 550 busy 70 finished 2 peak 1 waits 0 50"}, // 0 to 60, 60 to 70, 120 to 600
 
 		{name: "max-wait 0 ends no worker at its first look", sizing: sizing{"minimum": 1}, builds: "p1 q5 s5 e15",
 			scenario: func(s *Scenario) { s.MaxWait = ptr(time.Duration(0)) },
-			want:     "10@0 | billed 30 busy 10 finished 1 peak 1 waits 5"}, // looks at 0, takes at 10, looks at 20, ends at 30
+			// looks at 0, takes at 10, looks at 20, ends at 30
+			want: "10@0 | billed 30 busy 10 finished 1 peak 1 waits 5"},
 
 		{name: "max-wait ends at a look", sizing: sizing{"minimum": 1, "reevaluate_minutes": 5},
 			scenario: func(s *Scenario) { s.MaxWait, s.Sleep = ptr(time.Minute), 25*time.Second },
 			want:     "| billed 150 peak 1"}, // looks at 0, 25, 50 and 75; another one from 300 to 375
 
-		{name: "scale-in: who is busy goes later, while there are too many", sizing: sizing{"running_weight": 0, "reevaluate_minutes": 5},
+		{name: "scale-in: who is busy goes later, while there are too many",
+			sizing: sizing{"running_weight": 0, "reevaluate_minutes": 5},
 			builds: "p1 q0 s0 e400, p2 q0 s0 e350, p3 q0 s0 e100, p4 q0 s0 e100, p5 q299 s300 e310",
-			// At 300 one is queued: of four the two idle ones go at once, the second at 350 with its build, the first stays.
-			// Of four workers three had to go, one of them busy. 600 + 350 + 300 + 300; 400 + 350 + 100 + 100 + 10.
+			// At 300 one is queued: of four the two idle ones go at once, the second at 350 with its build, the first
+			// stays. Of four workers three had to go, one of them busy. 600 + 350 + 300 + 300; 400 + 350 + 100 + 100 +
+			// 10.
 			want: "0@0 0@1 0@2 0@3 400@0 | billed 1550 busy 960 finished 5 peak 4 changes 1 risk 1 waits 0 0 0 0 101"},
 
 		{name: "scale-in: the newest first", sizing: sizing{"minimum": 2, "reevaluate_minutes": 5},
 			builds: "p1 q0 s0 e30, p2 q0 s0 e20, p3 q0 s0 e20, p4 q305 s310 e320",
-			want:   "0@0 0@1 0@2 310@0 | billed 1500 busy 80 finished 4 peak 3 changes 1 waits 0 0 0 5"}, // the third until 300
+			// the third until 300
+			want: "0@0 0@1 0@2 310@0 | billed 1500 busy 80 finished 4 peak 3 changes 1 waits 0 0 0 5"},
 
-		{name: "at risk, step by step, and builds that end with the window", builds: "p1 q0 s0 e600, p2 q0 s0 e600, p3 q0 s0 e600, p4 q0 s0 e600",
+		{name: "at risk, step by step, and builds that end with the window",
+			builds: "p1 q0 s0 e600, p2 q0 s0 e600, p3 q0 s0 e600, p4 q0 s0 e600",
 			sizing: sizing{"max_step_down": 1, "running_weight": 0, "reevaluate_minutes": 3},
-			// Sizes of 4, 3, 2 and 1 at 0, 180, 360 and 540, with 0, 1, 2 and 3 above, of which 0, 1 and 2 were so before.
+			// Sizes of 4, 3, 2 and 1 at 0, 180, 360 and 540, with 0, 1, 2 and 3 above, of which 0, 1 and 2 were so
+			// before.
 			want: "0@0 0@1 0@2 0@3 | billed 2400 busy 2400 finished 4 peak 4 changes 3 risk 3 waits 0 0 0 0"},
 
-		{name: "queued_size", sizing: sizing{"reevaluate_minutes": 2}, builds: "p1 q0 s0 e500, p2 q10 s10 e20, p3 q20 s20 e30",
+		{name: "queued_size", sizing: sizing{"reevaluate_minutes": 2},
+			builds:   "p1 q0 s0 e500, p2 q10 s10 e20, p3 q20 s20 e30",
 			scenario: func(s *Scenario) { s.Adds = true },
 			// One at 0, two at 120, none after, and none ends: 600 + 480 + 480.
 			want: "0@0 120@1 120@2 | billed 1560 busy 520 finished 3 peak 3 changes 2 waits 0 100 110"},
@@ -259,30 +116,37 @@ func TestSimulateByHand(t *testing.T) {
 
 		{name: "an instance ends with the last of its workers", builds: "p1 q0 s0 e30, p1 q0 s0 e50",
 			scenario: func(s *Scenario) { fixed(1)(s); s.PerInstance, s.MaxBuilds = 2, 1 },
-			want:     "0@0 0@1 | billed 100 unheld 20 busy 80 finished 2 peak 2 waits 0 0"}, // at 50: 2 × 50, of which the first had ended for 20
+			// at 50: 2 × 50, of which the first had ended for 20
+			want: "0@0 0@1 | billed 100 unheld 20 busy 80 finished 2 peak 2 waits 0 0"},
 
-		{name: "a worker that has ended is none of the peak", sizing: sizing{"multiplier": 0.5, "reevaluate_minutes": 1},
-			builds: "p1 q0 s0 e30, p1 q0 s0 e600, p1 q40 s60 e70, p1 q40 s60 e70", scenario: func(s *Scenario) { s.PerInstance, s.MaxBuilds = 2, 1 },
-			// The first worker ends at 30. At 60 1.5 are two instances, with three workers, and at 120 one. 2 × 600 + 2 × 10,
-			// of which the first had ended for 570.
+		{name: "a worker that has ended is none of the peak",
+			sizing:   sizing{"multiplier": 0.5, "reevaluate_minutes": 1},
+			builds:   "p1 q0 s0 e30, p1 q0 s0 e600, p1 q40 s60 e70, p1 q40 s60 e70",
+			scenario: func(s *Scenario) { s.PerInstance, s.MaxBuilds = 2, 1 },
+			// The first worker ends at 30. At 60 1.5 are two instances, with three workers, and at 120 one. 2 × 600 + 2
+			// × 10, of which the first had ended for 570.
 			want: "0@0 0@1 60@2 60@3 | billed 1220 unheld 570 busy 650 finished 4 peak 3 changes 2 waits 0 0 20 20"},
 
-		{name: "more builds ran at the beginning than are fixed", sizing: sizing{"reevaluate_minutes": 1}, scenario: fixed(1),
-			builds: "p1 q-9 s-9 e100, p2 q-9 s-9 e50, p3 q0 s50 e60", // the second worker goes with its build
-			want:   "-9@0 -9@1 100@0 | billed 650 busy 160 finished 3 peak 2 waits 100"},
+		{name: "more builds ran at the beginning than are fixed", sizing: sizing{"reevaluate_minutes": 1},
+			scenario: fixed(1),
+			builds:   "p1 q-9 s-9 e100, p2 q-9 s-9 e50, p3 q0 s50 e60", // the second worker goes with its build
+			want:     "-9@0 -9@1 100@0 | billed 650 busy 160 finished 3 peak 2 waits 100"},
 
-		{name: "billing minimum", sizing: sizing{"reevaluate_minutes": 5}, builds: "p1 q0 s0 e400, p2 q300 s300 e310, p3 q300 s300 e590",
+		{name: "billing minimum", sizing: sizing{"reevaluate_minutes": 5},
+			builds:   "p1 q0 s0 e400, p2 q300 s300 e310, p3 q300 s300 e590",
 			scenario: func(s *Scenario) { s.MaxBuilds, s.BillingMinimum = 1, 350*time.Second },
 			// 400 of the first; 10 and 290 of the others, which are 350 each, beyond the window's end.
 			want: "0@0 300@1 300@2 | billed 1100 unheld 400 busy 700 finished 3 peak 3 changes 1 waits 0 0 0"},
 
-		{name: "what ran and what waited at the beginning", builds: "p1 q-50 s-20 e40, p2 q-100 s50 e60, p3 q-90000 ORPHANED",
+		{name: "what ran and what waited at the beginning",
+			builds: "p1 q-50 s-20 e40, p2 q-100 s50 e60, p3 q-90000 ORPHANED",
 			// One ran and one waited: two workers. The third waited for longer than a day already. 40 + 10.
 			want: "-20@0 0@1 | billed 1200 busy 50 finished 2 peak 2 waits 100"},
 
 		{name: "what waited at the beginning, by what became of it", scenario: fixed(1),
 			builds: "p1 q-100 QUEUED, p2 q-100 s50 e60, p2 q-90 ABORTED, p3 q-90 ABORTED, p4 q-90 s-50 e-40",
-			// The third was superseded by the second, so it waited as long; the fourth by none in the window. The median is 10.
+			// The third was superseded by the second, so it waited as long; the fourth by none in the window. The
+			// median is 10.
 			want: "0@0 10@0 20@0 | billed 600 busy 30 finished 3 estimated 2 peak 1 waits 100 110 110"},
 
 		{name: "what ran at the beginning and runs still", builds: "p1 q-600 s-500 RUNNING, p1 q0 s0 e30",
@@ -290,15 +154,19 @@ func TestSimulateByHand(t *testing.T) {
 			want: "-500@0 0@1 | billed 1200 busy 630 finished 2 estimated 1 peak 2 waits 0"},
 
 		{name: "estimated durations", scenario: fixed(1),
-			builds: "p1 q0 s0 e10, p1 q0 s10 e30, p1 q0 s30 e90, p1 q0 ABORTED, p2 q0 QUEUED, p3 q0 s90 e120, p3 q0 s120 e150, " +
+			builds: "p1 q0 s0 e10, p1 q0 s10 e30, p1 q0 s30 e90, p1 q0 ABORTED, p2 q0 QUEUED, p3 q0 s90 e120, p3 q0 " +
+				"s120 e150, " +
 				"p1 q0 s160 e155, p1 q0 s595 RUNNING, p1 q0 s500 RUNNING, p3 q0 s165 e195",
-			// The project's median is 20 of 10, 20 and 60; the pool's 30 of 10, 20, 30, 30, 30 and 60, for p2. The last but one
-			// has run for 100. So 10, 20, 60, 20, 30, 30, 30, 20, 20, 100 and 30, one after the other.
-			want: "0@0 10@0 30@0 90@0 110@0 140@0 170@0 200@0 220@0 240@0 340@0 | billed 600 busy 370 finished 11 estimated 5 peak 1 " +
+			// The project's median is 20 of 10, 20 and 60; the pool's 30 of 10, 20, 30, 30, 30 and 60, for p2. The last
+			// but one has run for 100. So 10, 20, 60, 20, 30, 30, 30, 20, 20, 100 and 30, one after the other.
+			want: "0@0 10@0 30@0 90@0 110@0 140@0 170@0 200@0 220@0 240@0 340@0 | billed 600 busy 370 finished 11 " +
+				"estimated 5 peak 1 " +
 				"waits 0 10 30 90 110 140 170 200 220 240 340"},
 
-		{name: "a pipeline's child", builds: "p1 q0 s5 e35, p1 <1 q45 s50 e70", scenario: func(s *Scenario) { s.Boot = time.Minute },
-			want: "60@0 100@0 | billed 600 busy 50 finished 2 peak 1 waits 0 60"}, // ten seconds after its parent's end at 90
+		{name: "a pipeline's child", builds: "p1 q0 s5 e35, p1 <1 q45 s50 e70",
+			scenario: func(s *Scenario) { s.Boot = time.Minute },
+			// ten seconds after its parent's end at 90
+			want: "60@0 100@0 | billed 600 busy 50 finished 2 peak 1 waits 0 60"},
 
 		{name: "a child of another pool's build", sizing: sizing{"minimum": 1}, builds: "p1 <99 q20 s20 e30",
 			want: "20@0 | billed 600 busy 10 finished 1 peak 1 waits 0"}, // by its own time
@@ -308,34 +176,46 @@ func TestSimulateByHand(t *testing.T) {
 
 		{name: "children of a dropped build", sizing: sizing{"build_latest": 1}, scenario: fixed(1),
 			builds: "p1 q0 s0 e30, p1 q1 s31 e61, p1 q2 s62 e72, p2 <3 q80 s80 e90, p3 <4 q95 s95 e99",
-			want:   "0@0 30@0 x x x | billed 600 busy 60 finished 2 dropped 3 peak 1 waits 0 29"}, // the third at 30, and with it two
+			// the third at 30, and with it two
+			want: "0@0 30@0 x x x | billed 600 busy 60 finished 2 dropped 3 peak 1 waits 0 29"},
 
-		{name: "a child of an unfinished build", builds: "p1 q0 s0 e590, p1 <1 q595 s595 e599", scenario: func(s *Scenario) { s.Boot = time.Minute },
-			want: "60@0… . | billed 600 busy 540 unfinished 2 peak 1"}, // 60 + 590 is after the end
+		{name: "a child of an unfinished build", builds: "p1 q0 s0 e590, p1 <1 q595 s595 e599",
+			scenario: func(s *Scenario) { s.Boot = time.Minute },
+			want:     "60@0… . | billed 600 busy 540 unfinished 2 peak 1"}, // 60 + 590 is after the end
 
-		{name: "a dead RUNNING build counts", builds: "p1 q-4100 s-4000 RUNNING, p2 q0 s0 e30", // 4,000 seconds are more than an hour and 5 minutes
+		// 4,000 seconds are more than an hour and 5 minutes
+		{name: "a dead RUNNING build counts", builds: "p1 q-4100 s-4000 RUNNING, p2 q0 s0 e30",
 			want: "0@0 | billed 1200 busy 30 finished 1 peak 2 waits 0"},
 
-		{name: "a dead RUNNING build, ignored", sizing: sizing{"ignore_stale": 1}, builds: "p1 q-4100 s-4000 RUNNING, p2 q0 s0 e30",
-			want: "0@0 | billed 600 busy 30 finished 1 peak 1 waits 0"},
+		{name: "a dead RUNNING build, ignored", sizing: sizing{"ignore_stale": 1},
+			builds: "p1 q-4100 s-4000 RUNNING, p2 q0 s0 e30",
+			want:   "0@0 | billed 600 busy 30 finished 1 peak 1 waits 0"},
 
-		{name: "overdue is longer than the timeout and five minutes", sizing: sizing{"ignore_stale": 1, "reevaluate_minutes": 5},
-			builds: "p1 q0 s0 e600 t0", want: "0@0 | billed 600 busy 600 finished 1 peak 1 waits 0"}, // at 300 it is not yet: no change
+		{name: "overdue is longer than the timeout and five minutes",
+			sizing: sizing{"ignore_stale": 1, "reevaluate_minutes": 5},
+			// at 300 it is not yet: no change
+			builds: "p1 q0 s0 e600 t0", want: "0@0 | billed 600 busy 600 finished 1 peak 1 waits 0"},
 
 		{name: "without a project, without a time", builds: "p0 q0 QUEUED, p1 QUEUED, p2 q0 s0 e30",
-			want: "- - 0@0 | billed 1800 busy 30 finished 1 unfinished 2 peak 3 waits 0"}, // three are queued, one is taken
+			// three are queued, one is taken
+			want: "- - 0@0 | billed 1800 busy 30 finished 1 unfinished 2 peak 3 waits 0"},
 
-		{name: "without a project, without a time, ignored", sizing: sizing{"ignore_stale": 1}, builds: "p0 q0 QUEUED, p1 QUEUED, p2 q0 s0 e30",
-			want: "- - 0@0 | billed 600 busy 30 finished 1 unfinished 2 peak 1 waits 0"},
+		{name: "without a project, without a time, ignored", sizing: sizing{"ignore_stale": 1},
+			builds: "p0 q0 QUEUED, p1 QUEUED, p2 q0 s0 e30",
+			want:   "- - 0@0 | billed 600 busy 30 finished 1 unfinished 2 peak 1 waits 0"},
 
 		{name: "projects that are gone", sizing: sizing{"build_latest": 1}, builds: "p0 q0 s0 e30, p0 q0 s0 e40",
 			want: "0@0 0@1 | billed 1200 busy 70 finished 2 peak 2 waits 0 0"}, // one each: neither drops the other
 
-		{name: "scale_down_minutes", sizing: sizing{"scale_down_minutes": 5, "reevaluate_minutes": 2}, builds: "p1 q0 s0 e30, p2 q0 s0 e30",
-			want: "0@0 0@1 | billed 720 busy 60 finished 2 peak 2 changes 1 waits 0 0"}, // two at 0, and until 360, the first after 300
+		{name: "scale_down_minutes", sizing: sizing{"scale_down_minutes": 5, "reevaluate_minutes": 2},
+			builds: "p1 q0 s0 e30, p2 q0 s0 e30",
+			// two at 0, and until 360, the first after 300
+			want: "0@0 0@1 | billed 720 busy 60 finished 2 peak 2 changes 1 waits 0 0"},
 
-		{name: "reevaluate_minutes 0 is every minute", sizing: sizing{"reevaluate_minutes": 0}, builds: "p1 q59 s60 e70, p2 q61 s70 e80",
-			want: "60@0 70@0 | billed 60 busy 20 finished 2 peak 1 changes 2 waits 1 9"}, // 0 at 0, 1 at 60, 0 from 120 on
+		{name: "reevaluate_minutes 0 is every minute", sizing: sizing{"reevaluate_minutes": 0},
+			builds: "p1 q59 s60 e70, p2 q61 s70 e80",
+			// 0 at 0, 1 at 60, 0 from 120 on
+			want: "60@0 70@0 | billed 60 busy 20 finished 2 peak 1 changes 2 waits 1 9"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := scenarioOf(test.sizing)
@@ -353,7 +233,8 @@ func TestSimulateByHand(t *testing.T) {
 	}
 }
 
-// TestDiedInTheWindow: a build that ran when the window began, and for too long when it ended, had not ended before it began.
+// TestDiedInTheWindow: a build that ran when the window began, and for too long when it ended, had not ended before it
+// began.
 func TestDiedInTheWindow(t *testing.T) {
 	s := scenarioOf(nil)
 	w := workloadOf(t, "p1 q-3600 s-3500 RUNNING, p1 q0 s0 e30", s.Abort)
@@ -382,7 +263,8 @@ func arrivals(random *rand.Rand, n int, between, duration time.Duration, unit in
 	for i := range n {
 		now += int64(random.ExpFloat64()*float64(between.Microseconds())) / unit * unit
 		takes := max(1, int64(random.ExpFloat64()*float64(duration.Microseconds()))/unit) * unit
-		w.jobs = append(w.jobs, job{id: int64(i + 1), project: 1, parent: -1, arrival: now, started: Never, duration: takes, timeout: 60 * minute})
+		w.jobs = append(w.jobs, job{id: int64(i + 1), project: 1, parent: -1, arrival: now, started: Never,
+			duration: takes, timeout: 60 * minute})
 		work += takes
 	}
 	w.To = w.From.Add(time.Duration(now+work+second) * time.Microsecond)
@@ -397,8 +279,8 @@ func steadyWorkers(workers int64) Scenario {
 	return s
 }
 
-// kieferWolfowitz returns how long each build waits for one of that many workers: from the sorted vector of the work that
-// they have left, of which a build takes the least upon itself.
+// kieferWolfowitz returns how long each build waits for one of that many workers: from the sorted vector of the work
+// that they have left, of which a build takes the least upon itself.
 func kieferWolfowitz(w *Workload, workers int64) (waits []int64) {
 	left := make([]int64, workers)
 	var last int64
@@ -414,8 +296,8 @@ func kieferWolfowitz(w *Workload, workers int64) (waits []int64) {
 	return waits
 }
 
-// TestKieferWolfowitz: workers that are always there make builds wait, one by one, as the recursion of Kiefer and Wolfowitz
-// has it; by the stepper, too, which counts in seconds.
+// TestKieferWolfowitz: workers that are always there make builds wait, one by one, as the recursion of Kiefer and
+// Wolfowitz has it; by the stepper, too, which counts in seconds.
 func TestKieferWolfowitz(t *testing.T) {
 	for _, workers := range []int64{1, 2, 3, 7, 20} {
 		for seed := range uint64(3) {
@@ -424,16 +306,19 @@ func TestKieferWolfowitz(t *testing.T) {
 				got, want := run(w, steadyWorkers(workers)), kieferWolfowitz(w, workers)
 				for i, f := range got.states {
 					if wait := f.start - w.jobs[i].arrival; f.status != finished || wait != want[i] {
-						t.Fatalf("%s, %d workers, seed %d: build %d waited %d µs, want %d", name, workers, seed, i, wait, want[i])
+						t.Fatalf("%s, %d workers, seed %d: build %d waited %d µs, want %d", name, workers, seed, i,
+							wait, want[i])
 					}
 				}
 				if slices.Sort(want); !slices.Equal(got.Waits, want) {
-					t.Errorf("%s, %d workers, seed %d: the waits are others than those of the builds", name, workers, seed)
+					t.Errorf("%s, %d workers, seed %d: the waits are others than those of the builds", name, workers,
+						seed)
 				}
 			}
 			random := rand.New(rand.NewPCG(seed, uint64(workers)))
 			between := 100 * time.Second / time.Duration(workers)
-			check("simulated", arrivals(random, 5000, between, 90*time.Second, 1), func(w *Workload, s Scenario) outcome { return replayed(t, w, s, 0) })
+			check("simulated", arrivals(random, 5000, between, 90*time.Second, 1),
+				func(w *Workload, s Scenario) outcome { return replayed(t, w, s, 0) })
 			check("stepped", arrivals(random, 100, between, 90*time.Second, second), stepped)
 		}
 	}
@@ -474,7 +359,8 @@ func TestErlangC(t *testing.T) {
 		for _, m := range means {
 			variance += (m - mean) * (m - mean) / (seeds - 1)
 		}
-		if standardError := math.Sqrt(variance / seeds); math.Abs(mean-want) > 3*standardError || standardError > want/10 {
+		if standardError := math.Sqrt(variance / seeds); math.Abs(mean-want) > 3*standardError ||
+			standardError > want/10 {
 			t.Errorf("load %g: a mean wait of %.3f s ± %.3f, want %.3f", load, mean, standardError, want)
 		}
 	}
@@ -501,8 +387,8 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// FuzzSimulate: whatever the case, nothing is lost and nothing comes of nothing.
-func FuzzSimulate(f *testing.F) {
+// FuzzReplay: whatever the case, nothing is lost and nothing comes of nothing.
+func FuzzReplay(f *testing.F) {
 	for seed := range uint64(8) {
 		random := rand.New(rand.NewPCG(seed, 6))
 		bytes := make([]byte, 600)
@@ -550,7 +436,8 @@ func FuzzSimulate(f *testing.F) {
 			initial = max(initial, *s.Fixed)
 		}
 		slices.SortStableFunc(byStart, func(a, b int) int {
-			return cmp.Or(cmp.Compare(r.states[a].start, r.states[b].start), cmp.Compare(w.jobs[a].duration, w.jobs[b].duration))
+			return cmp.Or(cmp.Compare(r.states[a].start, r.states[b].start),
+				cmp.Compare(w.jobs[a].duration, w.jobs[b].duration))
 		})
 		for _, i := range byStart {
 			b, f := w.jobs[i], r.states[i]
@@ -568,7 +455,8 @@ func FuzzSimulate(f *testing.F) {
 				t.Errorf("%d started at %g", i, inSeconds(f.start))
 			}
 			if last, had := free[f.worker]; had && f.start < last {
-				t.Errorf("%d started at %g on worker %d, which was busy until %g", i, inSeconds(f.start), f.worker, inSeconds(last))
+				t.Errorf("%d started at %g on worker %d, which was busy until %g", i, inSeconds(f.start), f.worker,
+					inSeconds(last))
 			}
 			free[f.worker] = f.start + b.duration
 			if int64(f.worker) >= initial*s.PerInstance && f.start < s.Boot.Microseconds() {
@@ -582,7 +470,8 @@ func FuzzSimulate(f *testing.F) {
 			}
 		}
 		slices.Sort(waits)
-		if r.Finished != counts[finished] || r.Dropped != counts[dropped] || r.Finished+r.Unfinished+r.Dropped != int64(len(w.jobs)) ||
+		if r.Finished != counts[finished] || r.Dropped != counts[dropped] ||
+			r.Finished+r.Unfinished+r.Dropped != int64(len(w.jobs)) ||
 			r.Orphaned > r.Dropped || !slices.Equal(r.Waits, waits) || r.Busy > r.Billed || len(r.Timeline) != 10 {
 			t.Errorf("the summed do not fit each other: %d builds waited", len(r.Waits))
 		}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// stepper_test.go goes through a window second by second as docs/simulation.md says, slow and plain. It shares nothing with
-// the replay besides types and the planner, nor with how that gets there.
+// stepper_test.go goes through a window second by second as docs/simulation.md says, slow and plain. It shares nothing
+// with the replay besides types and the planner, nor with how that gets there.
 
 // steppedInstance and steppedWorker are what the stepper has of a pool.
 type steppedInstance struct {
@@ -112,7 +112,8 @@ func (p *stepper) have() int64 { return int64(len(p.workers())) }
 func (p *stepper) ask(now, ready int64) {
 	i := &steppedInstance{asked: now, ready: ready, ended: Never}
 	for place := range p.PerInstance {
-		i.workers = append(i.workers, &steppedWorker{number: int32(int64(len(p.instances))*p.PerInstance + place), task: -1})
+		i.workers = append(i.workers, &steppedWorker{number: int32(int64(len(p.instances))*p.PerInstance + place),
+			task: -1})
 	}
 	p.instances = append(p.instances, i)
 	p.SizePeak = max(p.SizePeak, p.have())
@@ -239,7 +240,8 @@ func (p *stepper) evaluate(now int64) {
 	}
 	if previous != nil && size < *previous {
 		above := func(size int64) (busy int64) {
-			fewest := slices.SortedFunc(slices.Values(before), func(a, b *steppedInstance) int { return int(a.busy() - b.busy()) })
+			fewest := slices.SortedFunc(slices.Values(before),
+				func(a, b *steppedInstance) int { return int(a.busy() - b.busy()) })
 			for _, i := range fewest[:max(0, int64(len(fewest))-size)] {
 				busy += i.busy()
 			}
@@ -256,7 +258,8 @@ func (p *stepper) evaluate(now int64) {
 // look has a worker look for a build, if it is its time.
 func (p *stepper) look(w *steppedWorker, now int64) {
 	w.vain = false
-	if p.instances[int64(w.number)/p.PerInstance].ready > now || w.task >= 0 || p.Sleep > 0 && (now-w.since)%p.Sleep.Microseconds() != 0 {
+	if p.instances[int64(w.number)/p.PerInstance].ready > now || w.task >= 0 || p.Sleep > 0 &&
+		(now-w.since)%p.Sleep.Microseconds() != 0 {
 		return
 	}
 	for i := range p.jobs {
@@ -331,7 +334,8 @@ func smallCase(draw func(n int) int64) (*Workload, Scenario, string) {
 	window := 600 + draw(1201)
 	w := &Workload{From: simulationStart, To: simulationStart.Add(time.Duration(window) * time.Second)}
 	for i := range int(draw(26)) {
-		b := job{id: int64(i + 1), project: int32(1 + draw(4)), parent: -1, started: Never, arrival: draw(int(window)) * second,
+		b := job{id: int64(i + 1), project: int32(1 + draw(4)), parent: -1, started: Never,
+			arrival:  draw(int(window)) * second,
 			duration: (1 + draw(300)) * second, timeout: draw(6) * minute, estimated: draw(3) == 0}
 		switch draw(12) {
 		case 0:
@@ -356,8 +360,10 @@ func smallCase(draw func(n int) int64) (*Workload, Scenario, string) {
 
 	weights := []float64{0, 0.5, 1, 1, 2}
 	minimum := float64(draw(3))
-	sizes := sizing{"build_latest": float64(draw(2)), "queued_weight": weights[draw(5)], "running_weight": weights[draw(5)],
-		"multiplier": weights[1+draw(4)], "excess": float64(draw(4) - 1), "minimum": minimum, "maximum": minimum + float64(draw(7)),
+	sizes := sizing{"build_latest": float64(draw(2)), "queued_weight": weights[draw(5)],
+		"running_weight": weights[draw(5)],
+		"multiplier":     weights[1+draw(4)], "excess": float64(draw(4) - 1), "minimum": minimum, "maximum": minimum +
+			float64(draw(7)),
 		"reevaluate_minutes": float64(draw(6))}
 	for _, key := range []string{"scale_down_minutes", "max_step_up", "max_step_down"} {
 		if draw(4) == 0 {
@@ -391,10 +397,12 @@ func smallCase(draw func(n int) int64) (*Workload, Scenario, string) {
 	}
 
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d s, sleep %v, abort %v, boot %v, max-builds %d, max-wait %s, %d an instance, billing minimum %v, %s, %d dead, %v\n", window, s.Sleep,
+	fmt.Fprintf(&text, "%d s, sleep %v, abort %v, boot %v, max-builds %d, max-wait %s, %d an instance, billing "+
+		"minimum %v, %s, %d dead, %v\n", window, s.Sleep,
 		s.Abort, s.Boot, s.MaxBuilds, waits, s.PerInstance, s.BillingMinimum, mode, len(w.dead), sizes)
 	for i, b := range w.jobs {
-		fmt.Fprintf(&text, "  %d: project %d, at %g, takes %g, timeout %g", i, b.project, inSeconds(b.arrival), inSeconds(b.duration), inSeconds(b.timeout))
+		fmt.Fprintf(&text, "  %d: project %d, at %g, takes %g, timeout %g", i, b.project, inSeconds(b.arrival),
+			inSeconds(b.duration), inSeconds(b.timeout))
 		if b.parent >= 0 {
 			fmt.Fprintf(&text, ", after %d", b.parent)
 		}
