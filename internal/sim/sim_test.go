@@ -387,8 +387,8 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// FuzzReplay: whatever the case, nothing is lost and nothing comes of nothing.
-func FuzzReplay(f *testing.F) {
+// FuzzSimulate: whatever the case, nothing is lost and nothing comes of nothing.
+func FuzzSimulate(f *testing.F) {
 	for seed := range uint64(8) {
 		random := rand.New(rand.NewPCG(seed, 6))
 		bytes := make([]byte, 600)
