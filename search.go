@@ -48,37 +48,47 @@ func (r *runner) replay(ctx context.Context, s scenario) (sim.Result, error) {
 }
 
 // minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even
-// sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. The
-// bisection relies on more instances not waiting longer.
+// sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. It
+// bisects, with a size for each processor at once, and relies on more instances not waiting longer.
 func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, t sim.Target, shown float64) (
 	n int64, best sim.Result, err error) {
-	peak := came.SizePeak / s.PerInstance
-	low, high, most := int64(0), max(1, peak), 16*(peak+1)
 	s.Adds, s.Hopeless = false, &t
-	meets := func(n int64) bool {
-		s.Fixed = &n
-		outcome, failed := r.replay(ctx, s)
-		err = failed
-		wait, ok := t.Wait(outcome)
-		if !ok || err != nil || outcome.Err != nil || wait > t.Most || sim.Quantile(outcome.Waits, t.Quantile) > shown {
-			return false
+	peak := came.SizePeak / s.PerInstance
+	most := 16 * (peak + 1)
+	low, high, sizes := int64(0), int64(math.MaxInt64), []int64{max(1, peak)} // low is too few, and high enough
+	for {
+		scenarios := make([]scenario, len(sizes))
+		for i := range sizes {
+			scenarios[i] = s
+			scenarios[i].Fixed = &sizes[i]
 		}
-		best = outcome
-		return true
-	}
-	for ; !meets(high); low, high = high, min(2*high, most) {
-		if err != nil || high == most {
+		outcomes, err := replayAll(ctx, r, scenarios, 0, allOf)
+		if err != nil {
 			return 0, best, err
 		}
-	}
-	for high-low > 1 && err == nil {
-		if middle := (low + high) / 2; meets(middle) {
-			high = middle
-		} else {
-			low = middle
+		for i, outcome := range outcomes {
+			wait, ok := t.Wait(outcome)
+			if ok && outcome.Err == nil && wait <= t.Most && sim.Quantile(outcome.Waits, t.Quantile) <= shown {
+				high, best = sizes[i], outcome
+				break
+			}
+			low = sizes[i]
+		}
+		switch {
+		case high-low == 1:
+			return high, best, nil
+		case low == most:
+			return 0, best, nil
+		case high > most:
+			sizes = []int64{min(2*low, most)}
+		default:
+			parts := min(int64(runtime.GOMAXPROCS(0))+1, high-low)
+			sizes = nil
+			for i := int64(1); i < parts; i++ {
+				sizes = append(sizes, low+(high-low)*i/parts)
+			}
 		}
 	}
-	return high, best, err
 }
 
 // fixedAt is the scenario of a pool that always has n instances, for its name and settings.
