@@ -164,17 +164,8 @@ func (r *runner) simulate(ctx context.Context) (simulation, error) {
 		return simulation{}, err
 	}
 	result := simulation{Pool: r.pool.name, From: r.workload.From, To: r.workload.To, Builds: int64(r.workload.Len()),
-		Variants: []variant{recorded}, Warnings: slices.Concat(r.workload.Notes, r.notes(base))}
+		Variants: []variant{recorded}, Warnings: r.notes(scenarios[0], base, recorded)}
 	warn := func(warnings ...string) { result.Warnings = append(result.Warnings, warnings...) }
-	switch {
-	case result.Builds == 0 && len(r.workload.Notes) == 0:
-		warn("no builds in the window: --since DURATION takes a longer one")
-	case r.shared:
-		warn("what was recorded in sizes is not known: of hosts that share pools, each knows its own evaluations only")
-	case recorded.WorkerHours == nil && !scenarios[0].Adds:
-		warn("what was recorded in sizes is not known: this state file has no evaluation that scaled the pool " +
-			"from before the window")
-	}
 	outcomes, err := replayAll(ctx, r, scenarios, timelineSamples, allOf)
 	if err != nil {
 		return simulation{}, err
@@ -244,19 +235,31 @@ func (r *runner) scenarios() (all []scenario, unfit, err error) {
 	return all, unfit, nil
 }
 
-// notes say what a simulation of the scenario takes for granted.
-func (q question) notes(s scenario) (notes []string) {
-	if uses(s.command, "size") && uses(s.command, "queued_size") {
+// notes say what is odd about the builds, what a simulation of the base takes for granted, and what is missing of the
+// record, compared with the first scenario.
+func (r *runner) notes(first, base scenario, recorded variant) []string {
+	notes := slices.Clone(r.workload.Notes)
+	if uses(base.command, "size") && uses(base.command, "queued_size") {
 		notes = append(notes, "the pool's command has both size and queued_size: simulated as one that goes by size; "+
 			"--set executor_command='{{ queued_size }}' simulates one that adds")
 	}
-	if s.Adds && q.base.MaxBuilds == 0 && q.base.MaxWait == nil {
+	if base.Adds && base.MaxBuilds == 0 && base.MaxWait == nil {
 		notes = append(notes, "the pool's command only adds workers (queued_size), which end by --max-builds or "+
 			"--max-wait: without them they never do here")
 	}
-	if q.base.MaxWait != nil && *q.base.MaxWait >= time.Second {
+	if base.MaxWait != nil && *base.MaxWait >= time.Second {
 		notes = append(notes, "Vespene's own worker takes its --max-wait-minutes=N for N/60 seconds, so that it ends "+
 			"at its first look after the one that found nothing: --max-wait 0 simulates that")
+	}
+	switch {
+	case r.workload.Len() == 0 && len(r.workload.Notes) == 0:
+		return append(notes, "no builds in the window: --since DURATION takes a longer one")
+	case r.shared:
+		return append(notes, "what was recorded in sizes is not known: of hosts that share pools, each knows its own "+
+			"evaluations only")
+	case recorded.WorkerHours == nil && !first.Adds:
+		return append(notes, "what was recorded in sizes is not known: this state file has no evaluation that scaled "+
+			"the pool from before the window")
 	}
 	return notes
 }
