@@ -132,9 +132,7 @@ sudo -u vespene-autoscale vespene-autoscale check`,
 			command("simulate", "show what past builds would have waited and cost with other settings", `
 Replays the pools' builds through the planner: as they are configured, with --set, and with a fixed number of
 workers. Nothing is run, and nothing but --svg written. docs/simulation.md has the model and its limits.`,
-				func(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (int, error) {
-					return simulate(ctx, s, c, &results{out})
-				}, append(options(pools...), simulateOptions()...)...),
+				simulate, append(options(pools...), simulateOptions()...)...),
 		},
 	}
 }

@@ -1,534 +1,595 @@
 package main
 
 import (
-	"cmp"
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
-	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// simulate_test.go knows what a simulation must come to by other ways than simulate.go's: by hand and by queueing theory.
-// stepper_test.go knows it of any small case.
+// simulate_test.go runs the command simulate; internal/sim has the tests of the model.
 
-const (
-	second = int64(time.Second / time.Microsecond)
-	minute = 60 * second
-)
+// noon is when the simulations of these tests are run, so that windows begin at a known time.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// simulationStart is when the windows of these tests begin: not on a full hour, for schedules.
-var simulationStart = time.Date(2026, 11, 22, 11, 58, 0, 0, time.UTC)
-
-// buildsOf returns builds with the ids 1, 2, … from words, separated by commas: p, the project; q, s and e, when the build was
-// queued, started and ended, in seconds from the window's beginning; <, the parent; t, the project's timeout in minutes (60);
-// and a status other than SUCCESS.
-func buildsOf(t *testing.T, text string) (builds []build) {
-	t.Helper()
-	for i, words := range strings.Split(text, ",") {
-		if text == "" {
-			break
-		}
-		b := build{id: int64(i + 1), queued: never, started: never, ended: never, timeout: 60, status: "SUCCESS"}
-		for _, word := range strings.Fields(words) {
-			n, err := strconv.ParseInt(word[1:], 10, 64)
-			at := simulationStart.UnixMicro() + n*second
-			switch {
-			case err != nil:
-				b.status = word
-			case word[0] == 'p':
-				b.project = n
-			case word[0] == '<':
-				b.parent = n
-			case word[0] == 't':
-				b.timeout = n
-			case word[0] == 'q':
-				b.queued = at
-			case word[0] == 's':
-				b.started = at
-			case word[0] == 'e':
-				b.ended = at
-			}
-		}
-		builds = append(builds, b)
-	}
-	return builds
+// pastBuild is a build as a test has it in Vespene's database: seconds before noon. A negative one is NULL.
+type pastBuild struct {
+	status                 string
+	project                int
+	queued, started, ended int
 }
 
-// scenarioOf is a scenario of a pool with those columns: one worker on an instance, which is ready at once.
-func scenarioOf(t testing.TB, columns map[string]any) scenario {
+// pastDatabase is a database with the pool web, of a worker that looks each second, and those builds, by id.
+func pastDatabase(t testing.TB, pool string, builds ...pastBuild) string {
 	t.Helper()
-	s, err := testPool(columns).checked(plugins{})
-	if err != nil {
+	at := func(before int) string {
+		if before < 0 {
+			return "NULL"
+		}
+		return "'" + noon.Add(-time.Duration(before)*time.Second).Format(time.DateTime) + "'"
+	}
+	statements := []string{"INSERT INTO worker_pools (id, name, sleep_seconds, reevaluate_minutes, " +
+		"executor_command) VALUES (1, 'web', 1, 1, 'echo {{ size }}')"}
+	if pool != "" {
+		statements = append(statements, "UPDATE worker_pools SET "+pool)
+	}
+	for i, b := range builds {
+		project := fmt.Sprint(b.project)
+		if b.project == 0 {
+			project = "NULL"
+		}
+		statements = append(statements, fmt.Sprintf("INSERT INTO builds (id, status, worker_pool_id, project_id, "+
+			"queued_time, start_time, end_time) VALUES (%d, '%s', 1, %s, %s, %s, %s)",
+			i+1, b.status, project, at(b.queued), at(b.started), at(b.ended)))
+	}
+	return sqliteDatabase(t, statements...)
+}
+
+// simulateAtNoon runs the command at noon.
+func simulateAtNoon(t testing.TB, args ...string) ran {
+	t.Helper()
+	cmd, stdout, stderr := program(t, append([]string{"simulate"}, args...)...)
+	cmd.Env = append(cmd.Env, "TEST_NOW="+noon.Format(time.RFC3339))
+	code := exitOf(t, cmd.Run())
+	return ran{code, stdout.String(), stderr.String()}
+}
+
+// simulationOf runs simulate, which must succeed, and returns what it says of the one pool.
+func simulationOf(t testing.TB, address string, args ...string) (s simulation, byName map[string]variant) {
+	t.Helper()
+	r := simulateAtNoon(t, append([]string{"--output", "json", "--database", address}, args...)...)
+	if r.code != 0 || r.stderr != "" {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {
+		t.Fatalf("%v: %s", err, r.stdout)
+	}
+	byName = map[string]variant{}
+	for _, v := range s.Variants {
+		name, _, _ := strings.Cut(v.Name, " ")
+		byName[name] = v
+	}
+	return s, byName
+}
+
+// expect checks a figure that was reckoned by hand.
+func expect(t testing.TB, what string, is *float64, want float64) {
+	t.Helper()
+	if is == nil {
+		t.Errorf("%s is not known, want %v", what, want)
+	} else if math.Abs(*is-want) > 1e-9 {
+		t.Errorf("%s is %v, want %v", what, *is, want)
+	}
+}
+
+// threeAtOnce are builds that were queued half an hour and ten seconds ago, waited for a minute and took two, each.
+var threeAtOnce = []pastBuild{{"SUCCESS", 1, 1810, 1750, 1630}, {"SUCCESS", 2, 1810, 1750, 1630},
+	{"FAILURE", 3, 1810, 1750, 1630}}
+
+// TestSimulation: three builds are queued ten seconds before an evaluation, which asks for three workers: each waits
+// ten seconds and, if there is a boot, for that. With a maximum of one, the others wait for two minutes more each.
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "", threeAtOnce...)
+	s, v := simulationOf(t, address, "--since", "1h", "--set", "maximum=1", "--state", newState(t))
+	if s.Pool != "web" || s.Builds != 3 || s.To.Sub(s.From) != time.Hour || !s.To.Equal(noon) {
+		t.Errorf("it is %+v", s)
+	}
+	var names []string
+	for _, v := range s.Variants {
+		names = append(names, v.Name)
+		if v.Finished != 3 || v.Unfinished+v.Dropped+v.Estimated != 0 {
+			t.Errorf("%s: %+v", v.Name, v)
+		}
+	}
+	if !slices.Equal(names, []string{"recorded", "configured", "set", "fixed 3"}) {
+		t.Fatalf("variants %q", names)
+	}
+	if r := v["recorded"]; r.Settings != nil || r.WorkerHours != nil || r.SizePeak != nil {
+		t.Errorf("recorded: %+v", r)
+	}
+	expect(t, "the recorded wait", v["recorded"].WaitMax, 60)
+	expect(t, "the median wait as configured", v["configured"].WaitMedian, 10)
+	expect(t, "the longest wait as configured", v["configured"].WaitMax, 10)
+	expect(t, "the median wait with one worker", v["set"].WaitMedian, 130)
+	expect(t, "the longest wait with one worker", v["set"].WaitMax, 250)
+	// They are there for the two minutes of their builds, which end as the pool is evaluated; with one worker, for six.
+	expect(t, "the worker-hours as configured", v["configured"].WorkerHours, 0.1)
+	expect(t, "the mean size as configured", v["configured"].SizeMean, 0.1)
+	expect(t, "the utilisation as configured", v["configured"].Utilisation, 1)
+	expect(t, "the worker-hours with one worker", v["set"].WorkerHours, 0.1)
+	if c := v["configured"]; *c.SizePeak != 3 || *c.Changes != 2 || *c.AtRisk != 0 {
+		t.Errorf("as configured: %+v", c)
+	}
+	if c := v["set"]; *c.SizePeak != 1 || c.Settings["maximum"] != 1.0 || v["configured"].Settings["maximum"] != 10.0 {
+		t.Errorf("set: %+v", c)
+	}
+	if c := v["fixed"]; *c.WorkerHours != 3 || *c.SizeMean != 3 || *c.Changes != 0 {
+		t.Errorf("fixed: %+v", c)
+	}
+	_, v = simulationOf(t, address, "--since", "1h", "--boot", "90s", "--billing-minimum", "1h")
+	expect(t, "the wait with a boot", v["configured"].WaitMedian, 100)
+	expect(t, "the worker-hours with a minimum of one hour each", v["configured"].WorkerHours, 3)
+	_, v = simulationOf(t, address, "--since", "1h", "--workers-per-instance", "4", "--set", "multiplier=0.25")
+	if c := v["set"]; *c.SizePeak != 4 {
+		t.Errorf("on one instance of four workers the peak is %d", *c.SizePeak)
+	}
+	expect(t, "the wait on one instance", v["set"].WaitMax, 10)
+	// Ready half a minute after an evaluation, done two minutes later, and replaced half a minute after that, by the
+	// next one.
+	_, v = simulationOf(t, address, "--since", "1h", "--max-builds", "1", "--set", "maximum=1", "--boot", "30s")
+	expect(t, "the longest wait with one build a worker", v["set"].WaitMax, 10+30+2*(120+30+30))
+}
+
+// TestFixed: a pool that has always so many workers is not worse than with as many, whatever its waits; and what leaves
+// builds waiting for ever is not taken for what waits less.
+func TestFixed(t *testing.T) {
+	t.Parallel()
+	var builds []pastBuild
+	for i := range 30 {
+		builds = append(builds, pastBuild{"SUCCESS", i + 1, 3500 - 97*i, 3400 - 97*i, 3400 - 97*i - 71 - 13*(i%7)})
+	}
+	for n := 1; n < 5; n++ {
+		same := fmt.Sprintf("minimum = %d, maximum = %[1]d", n)
+		s, v := simulationOf(t, pastDatabase(t, same, builds...), "--since", "1h")
+		var fixed int
+		if _, err := fmt.Sscanf(s.Variants[len(s.Variants)-1].Name, "fixed %d", &fixed); err != nil || fixed > n ||
+			*v["fixed"].WaitP95 > *v["configured"].WaitP95 {
+			t.Errorf("%s: %q, %v", same, s.Variants[len(s.Variants)-1].Name, err)
+		}
+	}
+	// One build is taken within the window, and a hundred never are: what finishes all has a mark, too.
+	builds = []pastBuild{{"SUCCESS", 1, 3590, 3580, 100}}
+	for i := range 100 {
+		builds = append(builds, pastBuild{"SUCCESS", i + 2, 3500, 3400, 3390})
+	}
+	s, _ := simulationOf(t, pastDatabase(t, "", builds...), "--since", "1h", "--sweep", "maximum=1:3:1")
+	for _, point := range s.Sweep {
+		if point.Finished == 101 && point.Name == "maximum=2" && !*point.ParetoOptimal {
+			t.Errorf("%s finishes %d, and is beaten by what finishes %d", point.Name, point.Finished,
+				s.Sweep[0].Finished)
+		}
+	}
+}
+
+// TestSimulationAdds: a command with queued_size adds so many workers at each evaluation, which end by their own rules.
+func TestSimulationAdds(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "executor_command = 'run {{ queued_size }}'", threeAtOnce...)
+	s, v := simulationOf(t, address, "--since", "1h", "--max-builds", "1")
+	if c := v["configured"]; *c.SizePeak != 3 || *c.Changes != 1 || math.Abs(*c.WorkerHours-0.1) > 1e-9 {
+		t.Errorf("three workers of one build each: %+v, %v worker-hours; %q", c, *c.WorkerHours, s.Warnings)
+	}
+	s, v = simulationOf(t, address, "--since", "1h", "--max-wait", "5")
+	if c := v["configured"]; math.Abs(*c.WorkerHours-3*7.0/60) > 1e-9 ||
+		!slices.ContainsFunc(s.Warnings, func(w string) bool {
+			return strings.Contains(w,
+				"--max-wait 0 simulates that")
+		}) {
+		t.Errorf("three workers that end after five idle minutes: %v worker-hours; %q", *c.WorkerHours, s.Warnings)
+	}
+	s, v = simulationOf(t, address, "--since", "1h")
+	if c := v["configured"]; math.Abs(*c.WorkerHours-1.5) > 1e-9 ||
+		!slices.ContainsFunc(s.Warnings, func(w string) bool {
+			return strings.Contains(w,
+				"without them they never do here")
+		}) {
+		t.Errorf("three workers that never end: %v worker-hours; %q", *c.WorkerHours, s.Warnings)
+	}
+	for command, adds := range map[string]bool{"{{ queued_size }}": true, "{{ size }}": false,
+		"x $VESPENE_QUEUED_SIZE": true, "x ${VESPENE_SIZE}": false, "--size {{queued_size}}": true,
+		"{{ size }} {{ queued_size }}": false, "{% if queued_size > 1 %}x{% endif %}": true,
+		"{{ variables.size }}{{ queued_size }}": true, "true": false} {
+		s, _ := simulationOf(t, address, "--since", "1h", "--set", "executor_command="+command)
+		if is := slices.ContainsFunc(s.Warnings,
+			func(w string) bool { return strings.Contains(w, "only adds") }); is != adds {
+			t.Errorf("%s: %q", command, s.Warnings)
+		}
+	}
+}
+
+// TestSimulationSettings: --set takes each setting, and what it is given is what the planner has.
+func TestSimulationSettings(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, `variables = '{"zone": "a", "autoscaling": {"max_step_up": 1}}'`, threeAtOnce...)
+	for set, want := range map[string]any{"multiplier=1.5": 1.5, "excess=-1": -1.0, "minimum=2": 2.0, "maximum=7": 7.0,
+		"queued_weight=0.5": 0.5, "running_weight=2": 2.0, "reevaluate_minutes=0": 0.0,
+		"build_latest=true": true, "sleep_seconds=30": 30.0, "auto_abort_minutes=60": 60.0,
+		"scale_down_minutes=30": 30.0, "max_step_up=3": 3.0, "max_step_down=1": 1.0,
+		"stale_builds=ignore":                            "ignore",
+		`schedule=[{"when": "* * * * *", "minimum": 4}]`: []any{map[string]any{"when": "* * * * *", "minimum": 4.0}},
+		"max_step_up=null":                               nil} {
+		_, v := simulationOf(t, address, "--since", "1h", "--set", set)
+		name, _, _ := strings.Cut(set, "=")
+		if is := v["set"].Settings[name]; fmt.Sprint(is) != fmt.Sprint(want) {
+			t.Errorf("--set %s: %v", set, v["set"].Settings)
+		}
+		if v["configured"].Settings["max_step_up"] != 1.0 || v["configured"].Settings["multiplier"] != 1.0 {
+			t.Errorf("--set %s changes what is configured: %v", set, v["configured"].Settings)
+		}
+	}
+	_, v := simulationOf(t, address, "--since", "1h", "--set", `schedule=[{"when": "* * * * *", "minimum": 4}]`,
+		"--set", "max_step_up=null")
+	if *v["set"].SizePeak != 4 || *v["configured"].SizePeak != 2 {
+		t.Errorf("by schedule %+v; a step at a time %+v", v["set"], v["configured"])
+	}
+	_, v = simulationOf(t, address, "--since", "1h", "--set", "minimum=2", "--set", "minimum=5") // the last counts
+	if *v["set"].SizePeak != 5 {
+		t.Errorf("%+v", v["set"])
+	}
+}
+
+// TestSimulationRefused: what is wrong is said with its cure and the right exit code, and nothing is simulated.
+func TestSimulationRefused(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "", threeAtOnce...)
+	folder := t.TempDir()
+	for _, row := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"--set size=3", 64, `--set "size=3" is no setting of a pool with a value; ` +
+			`hint: write SETTING=VALUE; settings are multiplier, excess, minimum,`},
+		{"--set minimum", 64, `--set "minimum" is no setting`},
+		{"--set minimum=x", 78, `minimum is "x", which is not a whole number`},
+		{"--set multiplier=x", 78, `multiplier is "x", which is not a number`},
+		{"--set multiplier=NaN", 78, "multiplier is NaN, which is not a finite number"},
+		{"--set build_latest=maybe", 78, `build_latest is "maybe", which is not true or false`},
+		{"--set minimum=11", 78, "minimum 11 is above maximum 10"},
+		{"--set sleep_seconds=-1", 78, "sleep_seconds is -1, which is not zero or more"},
+		{"--set scale_down_minutes=-1", 78, "autoscaling.scale_down_minutes is -1, which is not a whole number from " +
+			"0 to"},
+		{"--set stale_builds=keep", 78, `autoscaling.stale_builds is "keep", which is not "ignore"`},
+		{"--set schedule=[{}]", 78, "autoscaling.schedule[0] has no key when"},
+		{"--set planner=mine", 78, `planner "mine" is not enabled here (enabled: stock)`},
+		{"--planner mine=/bin/true --set planner=mine", 78,
+			"planner is mine, a program, which a simulation would have to ask at each evaluation"},
+		{"--set variables={", 78, "variables is not a JSON object"},
+		{"--set maximum=99999999 --set minimum=99999999", 78, "as set: it would start more than 1000000 workers"},
+		{"--sweep multiplier=1:3", 64, "has not three numbers; hint: write SETTING=FROM:TO:STEP"},
+		{"--sweep multiplier=3:1:1", 64, "does not go up"},
+		{"--sweep multiplier=1:3:0", 64, "does not go up"},
+		{"--sweep multiplier=1:x:1", 64, `has "x", which is no decimal number`},
+		{"--sweep minimum=0:1:0.5", 64, "has 0.5, and minimum is a whole number"},
+		{"--sweep planner=1:2:1", 64, "names a setting that is no number"},
+		{"--sweep nope=1:2:1", 64, "names no setting of a pool"},
+		{"--sweep minimum=0:1:1 --sweep minimum=0:2:1", 64, "--sweep minimum is given twice"},
+		{"--sweep minimum=0:999999:1", 64, "has more than 10000 steps"},
+		{"--sweep minimum=0:200:1 --sweep excess=0:200:1", 64, "--sweep gives more than 10000 combinations"},
+		{"--recommend wait_p95", 64, `--recommend "wait_p95" is no target; ` +
+			`hint: write wait_median, wait_p95 or wait_max, <= and a duration, such as 'wait_p95<=3m'`},
+		{"--recommend wait_p99<=3m", 64, "is no target"},
+		{"--recommend wait_p95<=3", 64, "is no target"},
+		{"--since 0s", 64, "--since is 0s, not above zero"},
+		{"--since 59s", 64, "--since is 59s, and a simulation takes a minute at least"},
+		{"--since x", 64, "write a duration with its unit"},
+		{"--boot x", 64, "write a duration with its unit"},
+		{"--boot -1s", 64, "--boot and --billing-minimum cannot be below zero"},
+		{"--max-builds 0", 64, "--max-builds and --workers-per-instance cannot be below 1"},
+		{"--max-builds x", 64, "write a whole number"},
+		{"--workers-per-instance 0", 64, "cannot be below 1"},
+		{"--max-wait -1", 64, "--max-wait is not a number of minutes"},
+		{"--max-wait NaN", 64, "--max-wait is not a number of minutes"},
+		{"--queue nope", 78, `there is no worker pool "nope"`},
+		{"--svg " + folder, 74, "write the picture"},
+		{"--svg " + folder + "/no/such.svg", 74, "write the picture"},
+		{"--dry-run", 64, "there is no option --dry-run"},
+		{"general", 64, "there is an argument that belongs to no option"},
+	} {
+		r := simulateAtNoon(t, append([]string{"--database", address, "--since", "1h"}, strings.Fields(row.args)...)...)
+		if r.code != row.code || !strings.Contains(strings.ReplaceAll(r.stderr, "\nhint", "; hint"), row.says) ||
+			r.stdout != "" {
+			t.Errorf("%s: exit %d, %q, and on standard output %q; want exit %d and %q", row.args, r.code, r.stderr,
+				r.stdout, row.code, row.says)
+		}
+	}
+}
+
+// TestSimulationOddBuilds: builds that make no sense are counted and said, and the others are simulated.
+func TestSimulationOddBuilds(t *testing.T) {
+	t.Parallel()
+	s, v := simulationOf(t, pastDatabase(t, "", append(slices.Clone(threeAtOnce),
+		pastBuild{"SUCCESS", 1, -1, 1000, 900},    // without a queued_time
+		pastBuild{"QUEUED", 1, -1, -1, -1},        // the same, waiting
+		pastBuild{"SUCCESS", 1, 1000, 900, 950},   // its end is before its start
+		pastBuild{"SUCCESS", 1, 1000, 1100, 1050}, // its start is before it was queued
+		pastBuild{"SUCCESS", 1, 1000, 900, -1},    // it ended at no time
+		pastBuild{"UNKNOWN", 1, 1000, -1, -1},     // never ran
+		pastBuild{"QUEUED", 0, 500, -1, -1},       // without a project
+	)...), "--since", "1h")
+	for _, want := range []string{
+		"2 builds without a queued_time: left out, or where QUEUED counted and never taken",
+		"1 build with an end before the start, so that clocks differ or went back",
+		"1 build started before being queued, so that clocks differ or went back",
+		"1 build with a start and no end that does not run any more",
+		"1 build BLOCKED or UNKNOWN that never ran: left out",
+		"1 build QUEUED without a project, on which workers stall",
+	} {
+		if !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.HasPrefix(w, want) }) {
+			t.Errorf("no warning %q in %q", want, s.Warnings)
+		}
+	}
+	if c := v["configured"]; s.Builds != 8 || c.Finished != 6 || c.Unfinished != 2 || c.Estimated != 2 {
+		t.Errorf("%d builds, %+v", s.Builds, c)
+	}
+	if r := v["recorded"]; r.Finished != 6 || r.Unfinished != 2 {
+		t.Errorf("recorded: %+v", r)
+	}
+
+	later := pastDatabase(t, "", threeAtOnce...)
+	file := strings.TrimPrefix(later, "sqlite:")
+	writeFile(t, file, bytes.ReplaceAll(contentOf(t, file), []byte(noon.Format(time.DateOnly)),
+		[]byte(noon.AddDate(1, 0, 0).Format(time.DateOnly))))
+	s, v = simulationOf(t, later, "--since", "1h")
+	if !slices.ContainsFunc(s.Warnings, func(w string) bool {
+		return strings.HasPrefix(w, "3 builds queued after the window's end, so that clocks differ or went back: "+
+			"left out")
+	}) || s.Builds != 0 {
+		t.Errorf("builds of next year: %d, %q", s.Builds, s.Warnings)
+	}
+	if c := v["configured"]; c.WaitP95 != nil || *c.WorkerHours != 0 || c.Utilisation != nil {
+		t.Errorf("of no builds: %+v", c)
+	}
+	s, _ = simulationOf(t, pastDatabase(t, "", pastBuild{"ABORTED", 1, 1000, -1, -1}), "--since", "1h")
+	if !slices.ContainsFunc(s.Warnings, func(w string) bool {
+		return strings.HasPrefix(w, "1 build of unknown duration, and none of the pool ended")
+	}) {
+		t.Errorf("a build that nobody knows: %q", s.Warnings)
+	}
+	s, v = simulationOf(t, pastDatabase(t, ""), "--since", "1h", "--set", "minimum=2")
+	if !slices.Contains(s.Warnings, "no builds in the window: --since DURATION takes a longer one") ||
+		*v["set"].WorkerHours != 2 {
+		t.Errorf("without builds: %q, %+v", s.Warnings, v)
+	}
+}
+
+// TestSimulationRecorded: what the state has of the sizes is what was recorded. What the simulation makes of the pool
+// as it is configured is warned of where it is another.
+func TestSimulationRecorded(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "", threeAtOnce...)
+	var past []evaluation
+	for _, e := range []struct {
+		minutes time.Duration
+		size    int64
+		outcome string
+	}{{90, 9, scaled}, {70, 1, scaled}, {45, 4, scaled}, {40, 40, failed}, {15, 1, scaled}} {
+		its := ended(0, e.size, e.outcome, 0, "")
+		its.started = noon.Add(-e.minutes * time.Minute)
+		past = append(past, its)
+	}
+	state := pastOf(t, address, "web", past...)
+	s, v := simulationOf(t, address, "--since", "1h", "--state", state)
+	r := v["recorded"]
+	if r.WorkerHours == nil {
+		t.Fatalf("nothing is known of the sizes: %+v", s)
+	}
+	// 15 minutes of 1, 30 of 4 and 15 of 1, at whose beginning 2 builds ran: one more than the size. Six minutes of
+	// builds.
+	if math.Abs(*r.WorkerHours-2.5) > 1e-9 || math.Abs(*r.SizeMean-2.5) > 1e-9 || *r.SizePeak != 4 ||
+		*r.Changes != 2 || *r.AtRisk != 1 || math.Abs(*r.Utilisation-0.1/2.5) > 1e-9 {
+		t.Errorf("recorded: %v worker-hours, mean %v, peak %d, %d changes, %d at risk, %v used", *r.WorkerHours,
+			*r.SizeMean, *r.SizePeak, *r.Changes, *r.AtRisk, *r.Utilisation)
+	}
+	if !slices.ContainsFunc(s.Warnings, func(w string) bool {
+		return strings.HasPrefix(w, "as configured is more than 20 % off what was recorded: worker-hours 0.1 for "+
+			"2.5, median wait 10s for 1m, 95 % wait 10s for 1m, longest wait 10s for 1m, mean size 0.1 for 2.5; trust")
+	}) {
+		t.Errorf("not told that it is off: %q", s.Warnings)
+	}
+	s, v = simulationOf(t, address, "--since", "2h", "--state", state)
+	if v["recorded"].WorkerHours != nil || !slices.ContainsFunc(s.Warnings,
+		func(w string) bool { return strings.HasPrefix(w, "what was recorded in sizes is not known") }) {
+		t.Errorf("of a window that began before the first evaluation: %+v", s)
+	}
+}
+
+// TestSimulationReadsOnly: no state is made, and none is written.
+func TestSimulationReadsOnly(t *testing.T) {
+	t.Parallel()
+	address, none := pastDatabase(t, "", threeAtOnce...), newState(t)
+	simulationOf(t, address, "--state", none)
+	if _, err := os.Stat(filepath.Dir(none)); err == nil {
+		t.Error("it made a state file's folder")
+	}
+	state := pastOf(t, address, "web", ended(90*time.Minute, 9, scaled, 0, ""))
+	before := contentOf(t, state)
+	simulationOf(t, address, "--state", state)
+	if !bytes.Equal(contentOf(t, state), before) {
+		t.Error("it wrote to the state file")
+	}
+}
+
+// TestSimulationOfSeveral: without --queue all pools with autoscaling are simulated; what is wrong with one leaves the
+// others.
+func TestSimulationOfSeveral(t *testing.T) {
+	t.Parallel()
+	address := sqliteDatabase(t, "INSERT INTO worker_pools (id, name, minimum, maximum, autoscaling_enabled) VALUES "+
+		"(1, 'b', 0, 1, true), (2, 'a', 0, 1, true), (3, 'wrong', 2, 1, true), (4, 'off', 1, 1, false)")
+	r := simulateAtNoon(t, "--output", "json", "--database", address)
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	if r.code != exitInvalid || len(lines) != 2 || !strings.HasPrefix(lines[0], `{"pool":"a"`) ||
+		!strings.HasPrefix(lines[1], `{"pool":"b"`) || !strings.Contains(r.stderr, "minimum 2 is above maximum 1") {
+		t.Errorf("exit %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := simulateAtNoon(t, "--database", address, "--svg",
+		filepath.Join(t.TempDir(), "x.svg")); r.code != exitUsage ||
+		!strings.Contains(r.stderr, "--svg takes the picture of one pool, and there are 3") {
+		t.Errorf("exit %d: %s", r.code, r.stderr)
+	}
+	// What cannot be simulated as it is configured can be with other settings, and a pool without autoscaling as if it
+	// had it.
+	s, v := simulationOf(t, address, "--queue", "wrong", "--set", "maximum=2")
+	if _, is := v["configured"]; is || v["set"].WorkerHours == nil ||
+		!slices.Contains(s.Warnings, "as configured, the pool cannot be simulated: minimum 2 is above maximum 1") {
+		t.Errorf("%+v", s)
+	}
+	if _, v = simulationOf(t, address, "--queue", "off", "--since", "1h"); *v["configured"].WorkerHours != 1 {
+		t.Errorf("%+v", v)
+	}
+	if r := simulateAtNoon(t, "--database", sqliteDatabase(t)); r.code != 0 ||
+		!strings.Contains(r.stdout, "no worker pool has autoscaling enabled") {
+		t.Errorf("exit %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestSimulationInterrupted: a signal ends a search at once.
+func TestSimulationInterrupted(t *testing.T) {
+	t.Parallel()
+	var builds []pastBuild
+	for i := range 20_000 {
+		builds = append(builds, pastBuild{"SUCCESS", i%50 + 1, 600_000 - i*30, 600_000 - i*30 - 10,
+			600_000 - i*30 - 200})
+	}
+	cmd, stdout, stderr := program(t, "simulate", "--since", "200000h", "--database",
+		pastDatabase(t, "maximum = 100", builds...), "--sweep", "multiplier=1:10:0.001")
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return scenario{settings: s, sleep: 10 * time.Second, abort: 24 * time.Hour, perInstance: 1}
-}
-
-// summed are what came of a simulation, in seconds: each build's start and worker, 30@1, with … where it did not end; x, -
-// and . where it was dropped, waited and had not arrived; what there is of the rest; and for how much more workers were billed
-// than were there, unheld.
-func summed(s simulated) string {
-	var text strings.Builder
-	for _, f := range s.fates {
-		switch f.status {
-		case unarrived:
-			text.WriteString(". ")
-		case waiting:
-			text.WriteString("- ")
-		case taken:
-			fmt.Fprintf(&text, "%g@%d… ", inSeconds(f.start), f.worker)
-		case finished:
-			fmt.Fprintf(&text, "%g@%d ", inSeconds(f.start), f.worker)
-		case dropped:
-			text.WriteString("x ")
-		}
-	}
-	text.WriteString("|")
-	for _, figure := range []struct {
-		name  string
-		value float64
-	}{{"billed", inSeconds(s.billed)}, {"unheld", inSeconds(s.billed - s.held)}, {"busy", inSeconds(s.busy)}, {"finished", float64(s.finished)}, {"unfinished", float64(s.unfinished)},
-		{"dropped", float64(s.dropped)}, {"orphaned", float64(s.orphaned)}, {"estimated", float64(s.estimated)},
-		{"peak", float64(s.sizePeak)}, {"changes", float64(s.changes)}, {"risk", float64(s.atRisk)}} {
-		if figure.value != 0 {
-			fmt.Fprintf(&text, " %s %g", figure.name, figure.value)
-		}
-	}
-	if len(s.waits) > 0 {
-		text.WriteString(" waits")
-	}
-	for _, wait := range s.waits {
-		fmt.Fprintf(&text, " %g", inSeconds(wait))
-	}
-	return text.String()
-}
-
-func inSeconds(microseconds int64) float64 { return float64(microseconds) / float64(second) }
-
-// TestSimulateByHand: ten minutes of a few builds, reckoned by hand, of the engine and of the stepper. Where a row does not say
-// when the pool is evaluated, it is at the beginning only.
-func TestSimulateByHand(t *testing.T) {
-	type columns = map[string]any
-	steady := func(object string, more columns) columns {
-		more["variables"] = `{"autoscaling": ` + object + `}`
-		return more
-	}
-	fixed := func(n int64) func(*scenario) { return func(s *scenario) { s.fixed = &n } }
-	for _, test := range []struct {
-		name, builds string
-		columns      columns
-		scenario     func(*scenario)
-		want         string
-	}{
-		{name: "boot", builds: "p1 q0 s0 e30", scenario: func(s *scenario) { s.boot = 90 * time.Second },
-			want: "90@0 | billed 600 busy 30 finished 1 peak 1 waits 90"}, // asked for at 0, ready at 90, there to the end
-
-		{name: "an idle worker looks every sleep_seconds since its build's end", builds: "p1 q0 s0 e30, p1 q38 s44 e54",
-			scenario: func(s *scenario) { s.sleep = 7 * time.Second },
-			want:     "0@0 44@0 | billed 600 busy 40 finished 2 peak 1 waits 0 6"}, // looks at 0, 30, 37 and 44
-
-		{name: "the lowest id first, not the first queued", builds: "p1 q0 s0 e100, p2 q50 s120 e130, p3 q20 s100 e120", scenario: fixed(1),
-			want: "0@0 100@0 110@0 | billed 600 busy 130 finished 3 peak 1 waits 0 50 90"}, // 100 + 10 + 20
-
-		{name: "the first worker first", builds: "p1 q0 s0 e50, p1 q0 s0 e50, p1 q10 s50 e60, p1 q10 s50 e70, p1 q65 s70 e80", scenario: fixed(2),
-			// Both look at 50; at 70 so do the first, idle since 60, and the second, after its build.
-			want: "0@0 0@1 50@0 50@1 70@0 | billed 1200 busy 140 finished 5 peak 2 waits 0 0 5 40 40"},
-
-		{name: "auto_abort_minutes", builds: "p1 q0 s0 e61, p2 q0 s70 e80, p3 q1 s80 e90",
-			scenario: func(s *scenario) { fixed(1)(s); s.abort = time.Minute },
-			// At 61 the second is queued for 61 seconds; the third for 60, which is not longer than a minute.
-			want: "0@0 x 61@0 | billed 600 busy 71 finished 2 dropped 1 orphaned 1 peak 1 waits 0 60"},
-
-		{name: "build_latest drops what is queued of the project", columns: columns{"build_latest": true}, scenario: fixed(1),
-			builds: "p1 q0 s0 e30, p1 q5 s30 e50, p1 q6 ABORTED, p2 q7 s50 e60, p1 q40 s60 e70",
-			// At 30 the second is taken and the third dropped; the fifth comes later. 30 + 20 + 10 + 10.
-			want: "0@0 30@0 x 50@0 60@0 | billed 600 busy 70 finished 4 dropped 1 peak 1 waits 0 20 25 43"},
-
-		{name: "build_latest plans for projects", columns: columns{"build_latest": true}, builds: "p1 q0 s0 e30, p1 q0 ABORTED, p2 q0 s0 e40",
-			want: "0@0 x 0@1 | billed 1200 busy 70 finished 2 dropped 1 peak 2 waits 0 0"}, // two projects, two workers
-
-		{name: "max-builds, and the next evaluation replaces", columns: columns{"reevaluate_minutes": int64(1)}, builds: "p1 q0 s0 e30, p1 q10 s30 e60",
-			scenario: func(s *scenario) { fixed(1)(s); s.maxBuilds, s.boot = 1, 20*time.Second },
-			// The first from 0 to 30; the second asked for at 60, ready at 80, until 110; the third from 120 on: 30 + 50 + 480.
-			want: "0@0 80@1 | billed 560 busy 60 finished 2 peak 1 waits 0 70"},
-
-		{name: "max-builds at the moment of an evaluation", columns: columns{"reevaluate_minutes": int64(1)}, builds: "p1 q0 s0 e60, p1 q10 s60 e70",
-			scenario: func(s *scenario) { fixed(1)(s); s.maxBuilds = 1 },
-			want:     "0@0 60@1 | billed 550 busy 70 finished 2 peak 1 waits 0 50"}, // 0 to 60, 60 to 70, 120 to 600
-
-		{name: "max-wait 0 ends no worker at its first look", columns: columns{"minimum": int64(1)}, builds: "p1 q5 s5 e15",
-			scenario: func(s *scenario) { s.maxWait = ptr(time.Duration(0)) },
-			want:     "10@0 | billed 30 busy 10 finished 1 peak 1 waits 5"}, // looks at 0, takes at 10, looks at 20, ends at 30
-
-		{name: "max-wait ends at a look", columns: columns{"minimum": int64(1), "reevaluate_minutes": int64(5)},
-			scenario: func(s *scenario) { s.maxWait, s.sleep = ptr(time.Minute), 25*time.Second },
-			want:     "| billed 150 peak 1"}, // looks at 0, 25, 50 and 75; another one from 300 to 375
-
-		{name: "scale-in: who is busy goes later, while there are too many", columns: columns{"running_weight": 0.0, "reevaluate_minutes": int64(5)},
-			builds: "p1 q0 s0 e400, p2 q0 s0 e350, p3 q0 s0 e100, p4 q0 s0 e100, p5 q299 s300 e310",
-			// At 300 one is queued: of four the two idle ones go at once, the second at 350 with its build, the first stays.
-			// Of four workers three had to go, one of them busy. 600 + 350 + 300 + 300; 400 + 350 + 100 + 100 + 10.
-			want: "0@0 0@1 0@2 0@3 400@0 | billed 1550 busy 960 finished 5 peak 4 changes 1 risk 1 waits 0 0 0 0 101"},
-
-		{name: "scale-in: the newest first", columns: columns{"minimum": int64(2), "reevaluate_minutes": int64(5)},
-			builds: "p1 q0 s0 e30, p2 q0 s0 e20, p3 q0 s0 e20, p4 q305 s310 e320",
-			want:   "0@0 0@1 0@2 310@0 | billed 1500 busy 80 finished 4 peak 3 changes 1 waits 0 0 0 5"}, // the third until 300
-
-		{name: "at risk, step by step, and builds that end with the window", builds: "p1 q0 s0 e600, p2 q0 s0 e600, p3 q0 s0 e600, p4 q0 s0 e600",
-			columns: steady(`{"max_step_down": 1}`, columns{"running_weight": 0.0, "reevaluate_minutes": int64(3)}),
-			// Sizes of 4, 3, 2 and 1 at 0, 180, 360 and 540, with 0, 1, 2 and 3 above, of which 0, 1 and 2 were so before.
-			want: "0@0 0@1 0@2 0@3 | billed 2400 busy 2400 finished 4 peak 4 changes 3 risk 3 waits 0 0 0 0"},
-
-		{name: "queued_size", columns: columns{"reevaluate_minutes": int64(2)}, builds: "p1 q0 s0 e500, p2 q10 s10 e20, p3 q20 s20 e30",
-			scenario: func(s *scenario) { s.adds = true },
-			// One at 0, two at 120, none after, and none ends: 600 + 480 + 480.
-			want: "0@0 120@1 120@2 | billed 1560 busy 520 finished 3 peak 3 changes 2 waits 0 100 110"},
-
-		{name: "two workers on an instance", columns: columns{"multiplier": 0.5, "reevaluate_minutes": int64(5)},
-			builds: "p1 q0 s0 e400, p2 q0 s0 e100, p3 q0 s0 e100", scenario: func(s *scenario) { s.perInstance = 2 },
-			// 3 × 0.5 are two instances; at 300 one runs: 0.5 are one. 2 × 600 + 2 × 300.
-			want: "0@0 0@1 0@2 | billed 1800 busy 600 finished 3 peak 4 changes 1 waits 0 0 0"},
-
-		{name: "an instance ends with the last of its workers", builds: "p1 q0 s0 e30, p1 q0 s0 e50",
-			scenario: func(s *scenario) { fixed(1)(s); s.perInstance, s.maxBuilds = 2, 1 },
-			want:     "0@0 0@1 | billed 100 unheld 20 busy 80 finished 2 peak 2 waits 0 0"}, // at 50: 2 × 50, of which the first had ended for 20
-
-		{name: "a worker that has ended is none of the peak", columns: columns{"multiplier": 0.5, "reevaluate_minutes": int64(1)},
-			builds: "p1 q0 s0 e30, p1 q0 s0 e600, p1 q40 s60 e70, p1 q40 s60 e70", scenario: func(s *scenario) { s.perInstance, s.maxBuilds = 2, 1 },
-			// The first worker ends at 30. At 60 1.5 are two instances, with three workers, and at 120 one. 2 × 600 + 2 × 10,
-			// of which the first had ended for 570.
-			want: "0@0 0@1 60@2 60@3 | billed 1220 unheld 570 busy 650 finished 4 peak 3 changes 2 waits 0 0 20 20"},
-
-		{name: "more builds ran at the beginning than are fixed", columns: columns{"reevaluate_minutes": int64(1)}, scenario: fixed(1),
-			builds: "p1 q-9 s-9 e100, p2 q-9 s-9 e50, p3 q0 s50 e60", // the second worker goes with its build
-			want:   "-9@0 -9@1 100@0 | billed 650 busy 160 finished 3 peak 2 waits 100"},
-
-		{name: "billing minimum", columns: columns{"reevaluate_minutes": int64(5)}, builds: "p1 q0 s0 e400, p2 q300 s300 e310, p3 q300 s300 e590",
-			scenario: func(s *scenario) { s.maxBuilds, s.billingMinimum = 1, 350*time.Second },
-			// 400 of the first; 10 and 290 of the others, which are 350 each, beyond the window's end.
-			want: "0@0 300@1 300@2 | billed 1100 unheld 400 busy 700 finished 3 peak 3 changes 1 waits 0 0 0"},
-
-		{name: "what ran and what waited at the beginning", builds: "p1 q-50 s-20 e40, p2 q-100 s50 e60, p3 q-90000 ORPHANED",
-			// One ran and one waited: two workers. The third waited for longer than a day already. 40 + 10.
-			want: "-20@0 0@1 | billed 1200 busy 50 finished 2 peak 2 waits 100"},
-
-		{name: "what waited at the beginning, by what became of it", scenario: fixed(1),
-			builds: "p1 q-100 QUEUED, p2 q-100 s50 e60, p2 q-90 ABORTED, p3 q-90 ABORTED, p4 q-90 s-50 e-40",
-			// The third was superseded by the second, so it waited as long; the fourth by none in the window. The median is 10.
-			want: "0@0 10@0 20@0 | billed 600 busy 30 finished 3 estimated 2 peak 1 waits 100 110 110"},
-
-		{name: "what ran at the beginning and runs still", builds: "p1 q-600 s-500 RUNNING, p1 q0 s0 e30",
-			// For 1,100 seconds, its median of 30 notwithstanding, so that it ends with the window.
-			want: "-500@0 0@1 | billed 1200 busy 630 finished 2 estimated 1 peak 2 waits 0"},
-
-		{name: "estimated durations", scenario: fixed(1),
-			builds: "p1 q0 s0 e10, p1 q0 s10 e30, p1 q0 s30 e90, p1 q0 ABORTED, p2 q0 QUEUED, p3 q0 s90 e120, p3 q0 s120 e150, " +
-				"p1 q0 s160 e155, p1 q0 s595 RUNNING, p1 q0 s500 RUNNING, p3 q0 s165 e195",
-			// The project's median is 20 of 10, 20 and 60; the pool's 30 of 10, 20, 30, 30, 30 and 60, for p2. The last but one
-			// has run for 100. So 10, 20, 60, 20, 30, 30, 30, 20, 20, 100 and 30, one after the other.
-			want: "0@0 10@0 30@0 90@0 110@0 140@0 170@0 200@0 220@0 240@0 340@0 | billed 600 busy 370 finished 11 estimated 5 peak 1 " +
-				"waits 0 10 30 90 110 140 170 200 220 240 340"},
-
-		{name: "a pipeline's child", builds: "p1 q0 s5 e35, p1 <1 q45 s50 e70", scenario: func(s *scenario) { s.boot = time.Minute },
-			want: "60@0 100@0 | billed 600 busy 50 finished 2 peak 1 waits 0 60"}, // ten seconds after its parent's end at 90
-
-		{name: "a child of another pool's build", columns: columns{"minimum": int64(1)}, builds: "p1 <99 q20 s20 e30",
-			want: "20@0 | billed 600 busy 10 finished 1 peak 1 waits 0"}, // by its own time
-
-		{name: "a child of a build without an end", builds: "p1 q0 s20 FAILURE, p1 <1 q50 s50 e60",
-			want: "0@0 50@0 | billed 600 busy 20 finished 2 estimated 1 peak 1 waits 0 0"}, // by its own time
-
-		{name: "children of a dropped build", columns: columns{"build_latest": true}, scenario: fixed(1),
-			builds: "p1 q0 s0 e30, p1 q1 s31 e61, p1 q2 s62 e72, p2 <3 q80 s80 e90, p3 <4 q95 s95 e99",
-			want:   "0@0 30@0 x x x | billed 600 busy 60 finished 2 dropped 3 peak 1 waits 0 29"}, // the third at 30, and with it two
-
-		{name: "a child of an unfinished build", builds: "p1 q0 s0 e590, p1 <1 q595 s595 e599", scenario: func(s *scenario) { s.boot = time.Minute },
-			want: "60@0… . | billed 600 busy 540 unfinished 2 peak 1"}, // 60 + 590 is after the end
-
-		{name: "a dead RUNNING build counts", builds: "p1 q-4100 s-4000 RUNNING, p2 q0 s0 e30", // 4,000 seconds are more than an hour and 5 minutes
-			want: "0@0 | billed 1200 busy 30 finished 1 peak 2 waits 0"},
-
-		{name: "a dead RUNNING build, ignored", columns: steady(`{"stale_builds": "ignore"}`, columns{}), builds: "p1 q-4100 s-4000 RUNNING, p2 q0 s0 e30",
-			want: "0@0 | billed 600 busy 30 finished 1 peak 1 waits 0"},
-
-		{name: "overdue is longer than the timeout and five minutes", columns: steady(`{"stale_builds": "ignore"}`, columns{"reevaluate_minutes": int64(5)}),
-			builds: "p1 q0 s0 e600 t0", want: "0@0 | billed 600 busy 600 finished 1 peak 1 waits 0"}, // at 300 it is not yet: no change
-
-		{name: "without a project, without a time", builds: "p0 q0 QUEUED, p1 QUEUED, p2 q0 s0 e30",
-			want: "- - 0@0 | billed 1800 busy 30 finished 1 unfinished 2 peak 3 waits 0"}, // three are queued, one is taken
-
-		{name: "without a project, without a time, ignored", columns: steady(`{"stale_builds": "ignore"}`, columns{}), builds: "p0 q0 QUEUED, p1 QUEUED, p2 q0 s0 e30",
-			want: "- - 0@0 | billed 600 busy 30 finished 1 unfinished 2 peak 1 waits 0"},
-
-		{name: "projects that are gone", columns: columns{"build_latest": true}, builds: "p0 q0 s0 e30, p0 q0 s0 e40",
-			want: "0@0 0@1 | billed 1200 busy 70 finished 2 peak 2 waits 0 0"}, // one each: neither drops the other
-
-		{name: "scale_down_minutes", columns: steady(`{"scale_down_minutes": 5}`, columns{"reevaluate_minutes": int64(2)}), builds: "p1 q0 s0 e30, p2 q0 s0 e30",
-			want: "0@0 0@1 | billed 720 busy 60 finished 2 peak 2 changes 1 waits 0 0"}, // two at 0, and until 360, the first after 300
-
-		{name: "reevaluate_minutes 0 is every minute", columns: columns{"reevaluate_minutes": int64(0)}, builds: "p1 q59 s60 e70, p2 q61 s70 e80",
-			want: "60@0 70@0 | billed 60 busy 20 finished 2 peak 1 changes 2 waits 1 9"}, // 0 at 0, 1 at 60, 0 from 120 on
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := scenarioOf(t, test.columns)
-			if test.scenario != nil {
-				test.scenario(&s)
-			}
-			l := newLoad(buildsOf(t, test.builds), simulationStart, simulationStart.Add(10*time.Minute), s.abort)
-			if l == nil {
-				t.Fatal("no load")
-			}
-			if got := summed(l.simulate(t.Context(), s, 0)); got != test.want {
-				t.Errorf("simulated %s\n     want %s", got, test.want)
-			}
-			if got := summed(stepped(l, s)); got != test.want {
-				t.Errorf("stepped %s\n   want %s", got, test.want)
-			}
-		})
+	time.Sleep(2 * time.Second)
+	since := time.Now()
+	cmd.Process.Signal(syscall.SIGINT)
+	if code := exitOf(t, cmd.Wait()); code != 130 || time.Since(since) > 2*time.Second || stdout.Len() != 0 {
+		t.Errorf("exit %d after %v: %s%s", code, time.Since(since), stdout, stderr)
 	}
 }
 
-// TestDiedInTheWindow: a build that ran when the window began, and for too long when it ended, had not ended before it began.
-func TestDiedInTheWindow(t *testing.T) {
-	s := scenarioOf(t, nil)
-	l := newLoad(buildsOf(t, "p1 q-3600 s-3500 RUNNING, p1 q0 s0 e30"), simulationStart, simulationStart.Add(10*time.Minute), s.abort)
-	if l == nil || len(l.tasks) != 2 || l.tasks[0].started+l.tasks[0].duration < 0 {
-		t.Error("it had ended before the window began")
-	} else if got := l.simulate(t.Context(), s, 0); got.busy < 30*second {
-		t.Errorf("workers were busy for %g seconds", inSeconds(got.busy))
+// TestRecommendation: of the values of a sweep, the one with the fewest worker-hours that meets the target on both
+// parts of the window; where only the first part allows it, it is not recommended; where none does, the nearest is
+// said, and why.
+func TestRecommendation(t *testing.T) {
+	t.Parallel()
+	// In the first two hours of three, a build each ten minutes; in the third, four at a time.
+	var builds []pastBuild
+	for before := 10_700; before > 300; before -= 600 {
+		n := 1
+		if before < 3600 {
+			n = 4
+		}
+		for range n {
+			builds = append(builds, pastBuild{"SUCCESS", len(builds) + 1, before, before - 1, before - 101})
+		}
+	}
+	address := pastDatabase(t, "reevaluate_minutes = 10", builds...)
+	recommended := func(args ...string) *recommendation {
+		t.Helper()
+		s, _ := simulationOf(t, address, append([]string{"--since", "3h", "--boot", "90s"}, args...)...)
+		if s.Recommendation == nil {
+			t.Fatalf("no recommendation: %+v", s)
+		}
+		return s.Recommendation
+	}
+	// One worker that is always there serves the first two hours, four the third.
+	r := recommended("--recommend", "wait_max<=5s", "--sweep", "minimum=0:6:1")
+	if !r.Met || r.Settings["minimum"] != 4.0 || len(r.Settings) != 1 || *r.Verified.WaitMax > 5 ||
+		*r.Searched.WaitMax > 5 || *r.Then.WaitMax > 5 || *r.Today.WaitMax <= 5 ||
+		!strings.Contains(r.Why, "of what costs less, 3 combinations met it") {
+		t.Errorf("%+v", r)
+	}
+	if *r.Then.SizePeak != 4 || math.Abs(*r.Then.WorkerHours-12) > 0.5 {
+		t.Errorf("it comes to %v worker-hours, with a peak of %d", *r.Then.WorkerHours, *r.Then.SizePeak)
+	}
+	if r = recommended("--recommend", "wait_max<=5s", "--sweep", "minimum=0:3:1"); r.Met ||
+		!strings.Contains(r.Why, "of 4 combinations that were tried, 3 met the target on the first two thirds of "+
+			"the window, and none on the last") || !strings.Contains(r.Why, "it takes 4 that are always there") {
+		t.Errorf("%+v", r)
+	}
+	if r = recommended("--recommend", "wait_max<=5s", "--sweep", "minimum=0:0:1", "--sweep", "excess=0:0:1"); r.Met ||
+		!strings.Contains(r.Why, "of 1 combination that were tried, none met the target") {
+		t.Errorf("%+v", r)
+	}
+	// Without a sweep the search is its own.
+	if r = recommended("--recommend", "wait_p95<=5s"); !r.Met || *r.Verified.WaitP95 > 5 || *r.Searched.WaitP95 > 5 ||
+		len(r.Settings) == 0 {
+		t.Errorf("%+v", r)
+	} else if *r.Then.WorkerHours > 12.5 {
+		t.Errorf("it costs %v worker-hours, and minimum=4 would 12", *r.Then.WorkerHours)
+	}
+	// A maximum that is too low is raised.
+	s, _ := simulationOf(t, pastDatabase(t, "reevaluate_minutes = 10, maximum = 1", builds...), "--since", "3h",
+		"--recommend", "wait_p95<=90s")
+	if r := s.Recommendation; !r.Met || r.Settings["maximum"] == nil {
+		t.Errorf("%+v", r)
+	}
+	// Builds that are dropped for their age have waited in vain.
+	s, _ = simulationOf(t, pastDatabase(t, "reevaluate_minutes = 10, auto_abort_minutes = 5", builds...), "--since",
+		"3h", "--recommend", "wait_p95<=1m", "--sweep", "maximum=0:6:1")
+	if r := s.Recommendation; r.Then.Dropped > 0 && r.Met {
+		t.Errorf("%d builds are dropped: %+v", r.Then.Dropped, r)
+	}
+	if s, _ = simulationOf(t, pastDatabase(t, ""), "--recommend", "wait_p95<=1m"); s.Recommendation != nil ||
+		!slices.ContainsFunc(s.Warnings, func(w string) bool {
+			return strings.HasPrefix(w,
+				"no recommendation: no build was started")
+		}) {
+		t.Errorf("without builds: %+v", s)
+	}
+	// What meets the target already is kept, or made cheaper.
+	if r = recommended("--recommend", "wait_max<=1h"); !r.Met || *r.Then.WorkerHours > *r.Today.WorkerHours {
+		t.Errorf("%+v", r)
 	}
 }
 
-// TestTimeline: a build that waits for 250 seconds and runs for 100, in three parts of 200.
-func TestTimeline(t *testing.T) {
-	s := scenarioOf(t, nil)
-	s.boot = 250 * time.Second
-	l := newLoad(buildsOf(t, "p1 q0 s0 e100"), simulationStart, simulationStart.Add(10*time.Minute), s.abort)
-	if l == nil {
-		t.Fatal("no load")
+// TestSweep: the points of a sweep are those that --set gives one by one, and nothing beats those that are marked.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	address := pastDatabase(t, "", threeAtOnce...)
+	s, _ := simulationOf(t, address, "--since", "1h", "--sweep", "maximum=1:4:1", "--sweep", "minimum=0:2:2")
+	byName := map[string]variant{}
+	for _, v := range s.Sweep {
+		byName[v.Name] = v
 	}
-	if got, want := l.simulate(t.Context(), s, 3).timeline, []sample{{1, 0, 1}, {1, 1, 1}, {0, 0, 1}}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+	if names := slices.Sorted(maps.Keys(byName)); !slices.Equal(names,
+		[]string{"maximum=1 minimum=0", "maximum=2 minimum=0", "maximum=2 minimum=2", "maximum=3 minimum=0",
+			"maximum=3 minimum=2", "maximum=4 minimum=0", "maximum=4 minimum=2"}) {
+		t.Fatalf("points %q", names)
 	}
-}
-
-// arrivals are n builds with exponential times between them and exponential durations, in whole units of that many
-// microseconds, of one project and none of which is ever dropped, and a window in which they all end.
-func arrivals(random *rand.Rand, n int, between, duration time.Duration, unit int64) *load {
-	l := &load{from: simulationStart}
-	var now, work int64
-	for i := range n {
-		now += int64(random.ExpFloat64()*float64(between.Microseconds())) / unit * unit
-		takes := max(1, int64(random.ExpFloat64()*float64(duration.Microseconds()))/unit) * unit
-		l.tasks = append(l.tasks, task{id: int64(i + 1), project: 1, parent: -1, arrival: now, started: never, duration: takes, timeout: 60 * minute})
-		work += takes
+	if !slices.ContainsFunc(s.Warnings, func(w string) bool {
+		return w == "not simulated: maximum=1 minimum=2: minimum 2 is above maximum 1"
+	}) {
+		t.Errorf("what is impossible is not said: %q", s.Warnings)
 	}
-	l.to = l.from.Add(time.Duration(now+work+second) * time.Microsecond)
-	return l
-}
-
-// steadyWorkers is a scenario of that many workers, which look whenever a build comes.
-func steadyWorkers(t *testing.T, workers int64) scenario {
-	s := scenarioOf(t, map[string]any{"reevaluate_minutes": int64(100000)})
-	s.sleep, s.abort, s.fixed = 0, 10000*time.Hour, &workers
-	return s
-}
-
-// kieferWolfowitz returns how long each build waits for one of that many workers: from the sorted vector of the work that
-// they have left, of which a build takes the least upon itself.
-func kieferWolfowitz(l *load, workers int64) (waits []int64) {
-	left := make([]int64, workers)
-	var last int64
-	for _, build := range l.tasks {
-		for i := range left {
-			left[i] = max(0, left[i]-(build.arrival-last))
+	for name, point := range byName {
+		set := strings.Fields(name)
+		_, v := simulationOf(t, address, "--since", "1h", "--set", set[0], "--set", set[1])
+		expect(t, name+"'s wait", point.WaitP95, *v["set"].WaitP95)
+		expect(t, name+"'s worker-hours", point.WorkerHours, *v["set"].WorkerHours)
+		beaten := false
+		for _, other := range byName {
+			beaten = beaten || *other.WaitP95 <= *point.WaitP95 && *other.WorkerHours <= *point.WorkerHours &&
+				(*other.WaitP95 < *point.WaitP95 || *other.WorkerHours < *point.WorkerHours)
 		}
-		last = build.arrival
-		waits = append(waits, left[0])
-		left[0] += build.duration
-		slices.Sort(left)
-	}
-	return waits
-}
-
-// TestKieferWolfowitz: workers that are always there make builds wait, one by one, as the recursion of Kiefer and Wolfowitz
-// has it; by the stepper, too, which counts in seconds.
-func TestKieferWolfowitz(t *testing.T) {
-	for _, workers := range []int64{1, 2, 3, 7, 20} {
-		for seed := range uint64(3) {
-			check := func(name string, l *load, run func(*load, scenario) simulated) {
-				t.Helper()
-				got, want := run(l, steadyWorkers(t, workers)), kieferWolfowitz(l, workers)
-				for i, f := range got.fates {
-					if wait := f.start - l.tasks[i].arrival; f.status != finished || wait != want[i] {
-						t.Fatalf("%s, %d workers, seed %d: build %d waited %d µs, want %d", name, workers, seed, i, wait, want[i])
-					}
-				}
-				if slices.Sort(want); !slices.Equal(got.waits, want) {
-					t.Errorf("%s, %d workers, seed %d: the waits are others than those of the builds", name, workers, seed)
-				}
-			}
-			random := rand.New(rand.NewPCG(seed, uint64(workers)))
-			between := 100 * time.Second / time.Duration(workers)
-			check("simulated", arrivals(random, 5000, between, 90*time.Second, 1), func(l *load, s scenario) simulated { return l.simulate(t.Context(), s, 0) })
-			check("stepped", arrivals(random, 100, between, 90*time.Second, second), stepped)
+		if *point.ParetoOptimal == beaten {
+			t.Errorf("%s is marked %v", name, *point.ParetoOptimal)
 		}
 	}
-}
-
-// TestErlangC: the mean wait of M/M/4 is Erlang's, within three standard errors of the means of 20 seeds.
-func TestErlangC(t *testing.T) {
-	const (
-		workers       = 4
-		seeds         = 20
-		builds, first = 20000, 2000 // those before first are not counted, since they came to idle workers
-		service       = 60 * time.Second
-	)
-	for _, load := range []float64{0.5, 0.7, 0.85} {
-		var means []float64
-		for seed := range uint64(seeds) {
-			between := time.Duration(float64(service) / (load * workers))
-			l := arrivals(rand.New(rand.NewPCG(seed, math.Float64bits(load))), builds, between, service, 1)
-			var sum int64
-			for i, f := range l.simulate(t.Context(), steadyWorkers(t, workers), 0).fates {
-				if i >= first {
-					sum += f.start - l.tasks[i].arrival
-				}
-			}
-			means = append(means, inSeconds(sum)/(builds-first))
-		}
-		// Erlang B by its recursion, C of it, and the mean wait of C.
-		offered, blocked := load*workers, 1.0
-		for n := 1.0; n <= workers; n++ {
-			blocked = offered * blocked / (n + offered*blocked)
-		}
-		want := blocked / (1 - load*(1-blocked)) * service.Seconds() / (workers * (1 - load))
-
-		var mean, variance float64
-		for _, m := range means {
-			mean += m / seeds
-		}
-		for _, m := range means {
-			variance += (m - mean) * (m - mean) / (seeds - 1)
-		}
-		if standardError := math.Sqrt(variance / seeds); math.Abs(mean-want) > 3*standardError || standardError > want/10 {
-			t.Errorf("load %g: a mean wait of %.3f s ± %.3f, want %.3f", load, mean, standardError, want)
-		}
-	}
-}
-
-func TestQuantile(t *testing.T) {
-	for _, test := range []struct {
-		sorted []int64
-		q      float64
-		want   float64 // by hand: between the values around q × (n − 1), as percentile_cont has it
-	}{
-		{[]int64{7}, 0.95, 7},
-		{[]int64{1, 2}, 0.5, 1.5},
-		{[]int64{10, 20, 30}, 0.5, 20},
-		{[]int64{10, 20, 30}, 0.25, 15},
-		{[]int64{10, 20, 30, 50}, 0.95, 47}, // 2.85: 30 + 0.85 × 20
-		{[]int64{-10, 20, 30, 50}, 0, -10},
-		{[]int64{10, 20, 30, 50}, 1, 50},
-		{[]int64{5, 5, 5, 5, 1005}, 0.9, 605}, // 3.6: 5 + 0.6 × 1000
-	} {
-		if got := quantile(test.sorted, test.q); math.Abs(got-test.want) > 1e-9 {
-			t.Errorf("the %g-quantile of %v is %g, want %g", test.q, test.sorted, got, test.want)
-		}
-	}
-}
-
-// FuzzSimulate: whatever the case, nothing is lost and nothing comes of nothing.
-func FuzzSimulate(f *testing.F) {
-	for seed := range uint64(8) {
-		random := rand.New(rand.NewPCG(seed, 6))
-		bytes := make([]byte, 600)
-		for i := range bytes {
-			bytes[i] = byte(random.Uint32())
-		}
-		f.Add(bytes)
-	}
-	f.Fuzz(func(t *testing.T, bytes []byte) {
-		draw := func(n int) int64 { // of two bytes, or 0 when there are no more
-			if len(bytes) < 2 {
-				return 0
-			}
-			number := int64(bytes[0])<<8 + int64(bytes[1])
-			bytes = bytes[2:]
-			return number % int64(n)
-		}
-		l, s, text := smallCase(t, draw)
-		if draw(4) == 0 {
-			s.sleep = 0
-		}
-		if len(l.tasks) > 0 {
-			l.tasks[draw(len(l.tasks))].duration += draw(1000) // a fraction of a second
-			if b := &l.tasks[draw(len(l.tasks))]; b.started == never {
-				b.duration = 0
-			}
-		}
-		r := l.simulate(t.Context(), s, 10)
-		window := l.to.Sub(l.from).Microseconds()
-
-		var counts [5]int64
-		var running int64         // at the beginning
-		var waits []int64         // of those that were started since, and finished
-		free := map[int32]int64{} // when a worker's last build ended
-		byStart := make([]int, len(l.tasks))
-		for i, b := range l.tasks {
-			counts[r.fates[i].status]++
-			byStart[i] = i
-			if b.started != never {
-				running++
-			}
-		}
-		initial := (running + s.perInstance - 1) / s.perInstance
-		if s.fixed != nil {
-			initial = max(initial, *s.fixed)
-		}
-		slices.SortStableFunc(byStart, func(a, b int) int {
-			return cmp.Or(cmp.Compare(r.fates[a].start, r.fates[b].start), cmp.Compare(l.tasks[a].duration, l.tasks[b].duration))
-		})
-		for _, i := range byStart {
-			b, f := l.tasks[i], r.fates[i]
-			if f.status != taken && f.status != finished {
-				continue
-			}
-			arrival := b.arrival
-			if b.parent >= 0 {
-				if r.fates[b.parent].status != finished {
-					t.Errorf("%d started before its parent's end", i)
-				}
-				arrival += r.fates[b.parent].start + l.tasks[b.parent].duration
-			}
-			if b.untaken || f.start < arrival || b.started == never && f.start < 0 {
-				t.Errorf("%d started at %g", i, inSeconds(f.start))
-			}
-			if last, had := free[f.worker]; had && f.start < last {
-				t.Errorf("%d started at %g on worker %d, which was busy until %g", i, inSeconds(f.start), f.worker, inSeconds(last))
-			}
-			free[f.worker] = f.start + b.duration
-			if int64(f.worker) >= initial*s.perInstance && f.start < s.boot.Microseconds() {
-				t.Errorf("%d started at %g on worker %d, which could not be ready", i, inSeconds(f.start), f.worker)
-			}
-			if (f.start+b.duration <= window) != (f.status == finished) {
-				t.Errorf("%d of %g to %g has status %d", i, inSeconds(f.start), inSeconds(f.start+b.duration), f.status)
-			}
-			if f.status == finished && b.started == never {
-				waits = append(waits, f.start-arrival)
-			}
-		}
-		slices.Sort(waits)
-		if r.finished != counts[finished] || r.dropped != counts[dropped] || r.finished+r.unfinished+r.dropped != int64(len(l.tasks)) ||
-			r.orphaned > r.dropped || !slices.Equal(r.waits, waits) || r.busy > r.billed || len(r.timeline) != 10 {
-			t.Errorf("the summed do not fit each other: %d builds waited", len(r.waits))
-		}
-		if t.Failed() {
-			t.Logf("%s %s", text, summed(r))
-		}
-	})
 }

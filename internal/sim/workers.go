@@ -1,0 +1,238 @@
+package sim
+
+import "slices"
+
+// instance is a machine. Its workers are numbered from its number × PerInstance on.
+type instance struct {
+	launched int64
+	busy     int64 // workers
+	left     int64 // workers that have not ended; 0: the instance has ended, too
+}
+
+type worker struct {
+	job   int32 // -1: none
+	taken int64 // jobs that it has or had
+	idle  int64 // since when; Never: it is booting, busy or has ended
+}
+
+// pool is the pool's instances and workers, which have numbers in the order of their launch.
+type pool struct {
+	limit     int64 // instances that may stay
+	period    int64 // between two polls of an idle worker
+	instances []instance
+	workers   []worker
+	alive     []int32 // instances that have not ended
+	present   int64   // workers that have not ended
+	booting   []event // instances by when they are ready
+	running   heap    // workers by when their jobs end
+	idle      []event // workers by when they poll in each period
+	idleSince []event // with MaxWait, workers by when they became idle, and some that are not idle any more
+}
+
+// begin launches what is there from the beginning on: the workers of the jobs that run, and the fixed instances.
+func (r *replay) begin() {
+	var numbers []int32
+	for i, j := range r.jobs {
+		if j.started != Never {
+			numbers = append(numbers, int32(i))
+		}
+	}
+	n := (int64(len(numbers)) + r.PerInstance - 1) / r.PerInstance
+	if r.Fixed != nil {
+		n = max(n, *r.Fixed)
+	}
+	r.launch(n)
+	r.booting = nil
+	for w := range r.workers {
+		if w >= len(numbers) {
+			r.rest(int32(w))
+			continue
+		}
+		j := r.jobs[numbers[w]]
+		r.states[numbers[w]] = jobState{arrival: j.arrival}
+		r.work(int32(w), numbers[w], j.started)
+	}
+}
+
+// launch launches n instances, or none if n is below 1.
+func (r *replay) launch(n int64) {
+	for ; n > 0; n-- {
+		number := int32(len(r.instances))
+		r.instances = append(r.instances, instance{launched: r.now, left: r.PerInstance})
+		r.alive = append(r.alive, number)
+		r.booting = append(r.booting, event{r.now + micro(r.Boot), number})
+		r.present += r.PerInstance
+		for range r.PerInstance {
+			r.workers = append(r.workers, worker{job: -1, idle: Never})
+		}
+	}
+}
+
+// getReady makes the workers idle whose boot ends now.
+func (r *replay) getReady() {
+	for ; len(r.booting) > 0 && r.booting[0].at <= r.now; r.booting = r.booting[1:] {
+		number := r.booting[0].number
+		if r.instances[number].left == 0 {
+			continue
+		}
+		for w := range r.PerInstance {
+			r.rest(int32(int64(number)*r.PerInstance + w))
+		}
+	}
+}
+
+// rest makes a worker idle.
+func (r *replay) rest(number int32) {
+	r.workers[number].idle = r.now
+	poll := event{r.now % r.period, number}
+	place, _ := slices.BinarySearchFunc(r.idle, poll, event.compare)
+	r.idle = slices.Insert(r.idle, place, poll)
+	if r.MaxWait != nil {
+		r.idleSince = append(r.idleSince, event{r.now, number})
+	}
+}
+
+// stopResting makes a worker not idle, if it is.
+func (r *replay) stopResting(number int32) {
+	if since := r.workers[number].idle; since != Never {
+		r.workers[number].idle = Never
+		place, _ := slices.BinarySearchFunc(r.idle, event{since % r.period, number}, event.compare)
+		r.idle = slices.Delete(r.idle, place, place+1)
+	}
+}
+
+// work has a worker start a job at that time.
+func (r *replay) work(number, job int32, start int64) {
+	state, w := &r.states[job], &r.workers[number]
+	state.status, state.start, state.worker = taken, start, number
+	w.job, w.taken = job, w.taken+1
+	r.instances[int64(number)/r.PerInstance].busy++
+	r.running.push(event{start + r.jobs[job].duration, number})
+	if r.jobs[job].estimated {
+		r.Estimated++
+	}
+}
+
+// free makes a worker idle whose job has ended, or ends it after its last job.
+func (r *replay) free(number int32) {
+	w := &r.workers[number]
+	w.job = -1
+	r.instances[int64(number)/r.PerInstance].busy--
+	if r.MaxBuilds > 0 && w.taken >= r.MaxBuilds {
+		r.endWorker(number)
+	} else {
+		r.rest(number)
+	}
+}
+
+// pollersFrom is the place in idle of the first worker that polls at that time of each period, or later.
+func (r *replay) pollersFrom(phase int64) int {
+	i, _ := slices.BinarySearchFunc(r.idle, event{phase, -1}, event.compare)
+	return i
+}
+
+// nextPoll returns when an idle worker polls next, which may be now. There must be one.
+func (r *replay) nextPoll() int64 {
+	phase := r.now % r.period
+	if i := r.pollersFrom(phase); i < len(r.idle) {
+		return r.now - phase + r.idle[i].at
+	}
+	return r.now - phase + r.period + r.idle[0].at
+}
+
+// poll lets the idle workers whose time it is, by their numbers, drop what waited for too long, and take a job each.
+func (r *replay) poll() {
+	phase := r.now % r.period
+	for r.takeable > 0 {
+		i := r.pollersFrom(phase)
+		if i == len(r.idle) || r.idle[i].at != phase {
+			return
+		}
+		r.dropOrphans()
+		if r.takeable == 0 {
+			return
+		}
+		r.take(r.idle[i].number)
+	}
+}
+
+// idleTimeout is how long a worker stays idle: MaxWait, until the next poll. At its first poll it never ends.
+func (r *replay) idleTimeout() int64 {
+	return (max(1, micro(*r.MaxWait)) + r.period - 1) / r.period * r.period
+}
+
+// longestIdle returns the worker that has been idle for the longest, and since when; nil without one, or MaxWait.
+func (r *replay) longestIdle() *event {
+	for ; len(r.idleSince) > 0; r.idleSince = r.idleSince[1:] {
+		if first := &r.idleSince[0]; r.workers[first.number].idle == first.at {
+			return first
+		}
+	}
+	return nil
+}
+
+// expireIdle ends the workers that have been idle for too long.
+func (r *replay) expireIdle() {
+	for first := r.longestIdle(); first != nil && first.at+r.idleTimeout() <= r.now; first = r.longestIdle() {
+		r.endWorker(first.number)
+	}
+}
+
+// shrink ends instances without a busy worker, the newest first, while there are too many.
+func (r *replay) shrink() {
+	for i := len(r.alive) - 1; i >= 0 && int64(len(r.alive)) > r.limit; i-- {
+		if r.instances[r.alive[i]].busy > 0 {
+			continue
+		}
+		first := int64(r.alive[i]) * r.PerInstance
+		for w := first; w < first+r.PerInstance; w++ {
+			r.stopResting(int32(w))
+		}
+		r.endInstance(i)
+	}
+}
+
+// endWorker ends a worker that is not busy, and its instance with the last worker.
+func (r *replay) endWorker(number int32) {
+	r.stopResting(number)
+	ofInstance := int32(int64(number) / r.PerInstance)
+	i := &r.instances[ofInstance]
+	r.present--
+	r.Held += r.now - i.launched
+	if i.left--; i.left == 0 {
+		place, _ := slices.BinarySearch(r.alive, ofInstance)
+		r.endInstance(place)
+	}
+}
+
+// endInstance ends the instance at that place in alive, and the workers that it has left.
+func (r *replay) endInstance(place int) {
+	i := &r.instances[r.alive[place]]
+	r.bill(*i)
+	r.present -= i.left
+	i.left = 0
+	r.alive = slices.Delete(r.alive, place, place+1)
+}
+
+// bill adds an instance that ends now to what was billed, and the workers that end with it to what was held.
+func (r *replay) bill(i instance) {
+	r.Held += i.left * (r.now - i.launched)
+	r.Billed += r.PerInstance * max(r.now-i.launched, micro(r.BillingMinimum))
+}
+
+// busyAbove is how many workers are busy on the instances that a size has no room for, those with the fewest of them.
+func (r *replay) busyAbove(size int64) (workers int64) {
+	excess := int64(len(r.alive)) - size
+	if excess <= 0 {
+		return 0
+	}
+	busy := make([]int64, len(r.alive))
+	for i, number := range r.alive {
+		busy[i] = r.instances[number].busy
+	}
+	slices.Sort(busy)
+	for _, n := range busy[:excess] {
+		workers += n
+	}
+	return workers
+}

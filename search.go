@@ -1,0 +1,303 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+
+	"vespene-autoscale/internal/sim"
+	"vespene-autoscale/internal/term"
+)
+
+// search.go owns the replays, and the search among scenarios: the least fixed size, sweeps and recommendations.
+
+// replayAll replays the scenarios, as many at the same time as there are processors, and returns what of each result is
+// to be kept, since results are large. The error is why the context ended.
+func replayAll[T any](ctx context.Context, r *runner, all []scenario, samples int,
+	keep func(scenario, sim.Result) T) ([]T, error) {
+	bar := term.NewProgress(r.stream.File, "simulated", len(all))
+	defer bar.Done()
+	kept := make([]T, len(all))
+	processors := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var running sync.WaitGroup
+	for i, s := range all {
+		processors <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		running.Go(func() {
+			kept[i] = keep(s, r.workload.Replay(ctx, s.Scenario, samples))
+			bar.Add(1)
+			<-processors
+		})
+	}
+	running.Wait()
+	return kept, context.Cause(ctx)
+}
+
+func allOf(_ scenario, outcome sim.Result) sim.Result { return outcome }
+
+func (r *runner) replay(ctx context.Context, s scenario) (sim.Result, error) {
+	outcomes, err := replayAll(ctx, r, []scenario{s}, 0, allOf)
+	return outcomes[0], err
+}
+
+// minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even
+// sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. It
+// bisects, with a size for each processor at once, and relies on more instances not waiting longer.
+func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, t sim.Target, shown float64) (
+	n int64, best sim.Result, err error) {
+	s.Adds, s.Hopeless = false, &t
+	peak := came.SizePeak / s.PerInstance
+	most := 16 * (peak + 1)
+	low, high, sizes := int64(0), int64(math.MaxInt64), []int64{max(1, peak)} // low is too few, and high enough
+	for {
+		scenarios := make([]scenario, len(sizes))
+		for i := range sizes {
+			scenarios[i] = s
+			scenarios[i].Fixed = &sizes[i]
+		}
+		outcomes, err := replayAll(ctx, r, scenarios, 0, allOf)
+		if err != nil {
+			return 0, best, err
+		}
+		for i, outcome := range outcomes {
+			wait, ok := t.Wait(outcome)
+			if ok && outcome.Err == nil && wait <= t.Most && sim.Quantile(outcome.Waits, t.Quantile) <= shown {
+				high, best = sizes[i], outcome
+				break
+			}
+			low = sizes[i]
+		}
+		switch {
+		case high-low == 1:
+			return high, best, nil
+		case low == most:
+			return 0, best, nil
+		case high > most:
+			sizes = []int64{min(2*low, most)}
+		default:
+			parts := min(int64(runtime.GOMAXPROCS(0))+1, high-low)
+			sizes = nil
+			for i := int64(1); i < parts; i++ {
+				sizes = append(sizes, low+(high-low)*i/parts)
+			}
+		}
+	}
+}
+
+// fixedAt is the scenario of a pool that always has n instances, for its name and settings.
+func fixedAt(n int64, s scenario) scenario {
+	shown := maps.Clone(s.shown)
+	maps.DeleteFunc(shown, func(name string, _ any) bool { return isSteadiness(name) })
+	shown["minimum"], shown["maximum"] = n, n
+	return scenario{name: fmt.Sprintf("fixed %d", n), shown: shown}
+}
+
+// maxImpossible is how many reasons people still read.
+const maxImpossible = 3
+
+// sweep is what comes of all combinations of the settings that are swept. impossible says why some cannot be simulated.
+func (r *runner) sweep(ctx context.Context) (all []variant, impossible []string, err error) {
+	var scenarios []scenario
+	for _, changes := range r.changes.combinations(r.ranges) {
+		swept := changes[len(changes)-len(r.ranges):]
+		s, err := r.scenario(changes)
+		if err != nil {
+			impossible = append(impossible, fmt.Sprintf("not simulated: %s: %v", swept, err))
+			continue
+		}
+		s.name = swept.String()
+		maps.DeleteFunc(s.shown, func(name string, _ any) bool { return !swept.has(name) })
+		scenarios = append(scenarios, s)
+	}
+	if all, err = replayAll(ctx, r, scenarios, 0, r.variant); err != nil {
+		return nil, nil, err
+	}
+	all = slices.DeleteFunc(all, func(v variant) bool {
+		if v.err != nil {
+			impossible = append(impossible, fmt.Sprintf("not simulated: %s: %v", v.Name, v.err))
+		}
+		return v.err != nil
+	})
+	slices.Sort(impossible)
+	for i := range all {
+		all[i].ParetoOptimal = ptr(!slices.ContainsFunc(all, func(other variant) bool { return other.beats(all[i]) }))
+	}
+	if more := len(impossible) - maxImpossible; more > 0 {
+		impossible = append(impossible[:maxImpossible], fmt.Sprintf("and %d more of the sweep not simulated", more))
+	}
+	return all, impossible, nil
+}
+
+// candidate is a scenario that might be recommended, and what it came to over the first two thirds of the window.
+type candidate struct {
+	scenario
+	searched variant
+	cost     int64   // microseconds of workers
+	wait     int64   // that the target limits; math.MaxInt64 if there is none to judge by
+	mean     float64 // wait
+}
+
+func (r *runner) candidate(s scenario, outcome sim.Result) candidate {
+	c := candidate{scenario: s, searched: r.variant(s, outcome), cost: outcome.Billed, wait: math.MaxInt64}
+	if wait, isKnown := r.target.Wait(outcome); isKnown && outcome.Err == nil {
+		c.wait = wait
+		for _, wait := range outcome.Compared {
+			c.mean += float64(wait) / float64(len(outcome.Compared))
+		}
+	}
+	return c
+}
+
+// compare orders candidates: first those that meet the target, by their cost, and then the others, by their wait.
+func (t target) compare(a, b candidate) int {
+	fewer := cmp.Compare(len(a.changes), len(b.changes))
+	if a.wait <= t.Most && b.wait <= t.Most {
+		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.wait, b.wait), fewer)
+	} else if a.wait <= t.Most {
+		return -1
+	}
+	return cmp.Or(cmp.Compare(a.wait, b.wait), cmp.Compare(a.mean, b.mean), cmp.Compare(a.cost, b.cost), fewer)
+}
+
+// try adds the possible ones among the points to the candidates, unless they were tried before, and sorts all.
+func (r *runner) try(ctx context.Context, candidates []candidate, points []point) ([]candidate, error) {
+	tried := map[string]bool{}
+	for _, c := range candidates {
+		tried[fmt.Sprint(c.shown)] = true
+	}
+	var scenarios []scenario
+	for _, at := range points {
+		s, err := r.scenario(at)
+		if key := fmt.Sprint(s.shown); err == nil && !tried[key] {
+			tried[key] = true
+			s.name = "then"
+			scenarios = append(scenarios, s)
+		}
+	}
+	more, err := replayAll(ctx, r, scenarios, 0, r.candidate)
+	candidates = append(candidates, more...)
+	slices.SortStableFunc(candidates, r.target.compare)
+	return candidates, err
+}
+
+// search tries settings until none near the best ones are better, and returns them from the best on. peak is how many
+// instances the pool has use for.
+func (r *runner) search(ctx context.Context, peak int64) (candidates []candidate, err error) {
+	if r.ranges != nil {
+		return r.try(ctx, nil, r.changes.combinations(r.ranges))
+	}
+	nearby := searchRanges(peak)
+	candidates, err = r.try(ctx, nil, append([]point{r.changes}, r.changes.combinations(nearby[:3])...))
+	for improved := true; improved && err == nil; {
+		best := candidates[0]
+		var points []point
+		for _, changes := range nearby {
+			points = append(points, best.changes.combinations([][]change{changes})...)
+		}
+		candidates, err = r.try(ctx, candidates, points)
+		improved = r.target.compare(candidates[0], best) < 0
+	}
+	return candidates, err
+}
+
+// searchRanges are the values that a search tries; it combines those of the first three settings.
+func searchRanges(peak int64) (ranges [][]change) {
+	for _, list := range [][]any{
+		{"multiplier", 0.5, 0.75, 1, 1.25, 1.5, 2},
+		{"minimum", 0, 1, 2, peak / 8, peak / 4, peak / 2, peak},
+		{"maximum", peak / 2, peak * 3 / 4, peak, peak * 2},
+		{"excess", 0, 1, 2, peak / 8},
+		{"queued_weight", 0.25, 0.5, 1, 2},
+		{"running_weight", 0, 0.5, 1, 1.25},
+		{"reevaluate_minutes", 1, 2, 5, 10, 15},
+		{scaleDownMinutes, 0, 10, 30, 60},
+		{maxStepUp, "null", 2, 5, 10},
+		{maxStepDown, "null", 1, 2, 5},
+	} {
+		var changes []change
+		for _, value := range list[1:] {
+			changes = append(changes, change{fmt.Sprint(list[0]), fmt.Sprint(value)})
+		}
+		ranges = append(ranges, changes)
+	}
+	return ranges
+}
+
+// recommend looks for the settings with the fewest worker-hours that meet the target over the first two thirds of the
+// window and, unseen by the search, over its last third. configured and today are what came of the pool as it is, and
+// the search begins with base. It returns nil if there are no builds to judge by.
+func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Result, today variant) (
+	*recommendation, error) {
+	w := r.workload
+	middle := w.From.Add(w.To.Sub(w.From) * 2 / 3)
+	first, last := *r, *r
+	first.workload, last.workload = r.window(w.From, middle, base.Abort), r.window(middle, w.To, base.Abort)
+	r.builds, first.builds, last.builds = nil, nil, nil
+	// How many it takes that are always there also tells how far to look.
+	enough, always, err := r.minFixedSize(ctx, base, configured, r.target.Target, math.Inf(1))
+	if err != nil {
+		return nil, err
+	}
+	candidates, err := first.search(ctx, max(1, enough, configured.SizePeak/r.base.PerInstance))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(candidates) == 0:
+		return nil, &failure{code: exitInvalid, hint: "sweep others",
+			err: errors.New("none of the settings that --sweep names is possible")}
+	case candidates[0].wait == math.MaxInt64:
+		return nil, nil
+	}
+	result := &recommendation{Target: r.target.text, Tried: int64(len(candidates)), Today: today}
+	result.Today.timeline = nil
+	chosen, err := last.verify(ctx, candidates, result)
+	if err != nil {
+		return nil, err
+	}
+	if !result.Met && enough > 0 {
+		result.Always, result.AlwaysHours = &enough, ptr(float64(always.Billed)/perHour)
+	}
+	result.Settings = differing(today.Settings, chosen.shown)
+	then, err := r.replay(ctx, chosen.scenario)
+	result.Searched, result.Then = chosen.searched, r.variant(chosen.scenario, then)
+	result.Why = result.why(r.target.Target, chosen.Sleep)
+	return result, err
+}
+
+// verify replays the candidates that met the target, from the cheapest on, until one meets it again: now over the last
+// third of the window. Where none does, it chooses the one that came nearest; where none met it at all, the first.
+func (r *runner) verify(ctx context.Context, candidates []candidate, result *recommendation) (
+	chosen candidate, err error) {
+	nearest := int64(math.MaxInt64)
+	for i, c := range candidates {
+		hopes := c.wait <= r.target.Most
+		if !hopes && i > 0 {
+			break
+		}
+		outcome, err := r.replay(ctx, c.scenario)
+		if err != nil {
+			return chosen, err
+		}
+		wait, isKnown := r.target.Wait(outcome)
+		result.Met = hopes && wait <= r.target.Most
+		if result.Met || i == 0 || wait < nearest {
+			chosen, nearest, result.Verified = c, wait, r.variant(c.scenario, outcome)
+		}
+		if result.Met {
+			result.Unverified = !isKnown
+			break
+		}
+		if hopes {
+			result.Failed++
+		}
+	}
+	return chosen, nil
+}
