@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vespene-autoscale/internal/sqlread"
 )
 
 // read reads pools by name; it must not fail.
@@ -309,7 +311,7 @@ func TestBuildsErrors(t *testing.T) {
 // all the same.
 func TestBuildsTakeTheirTime(t *testing.T) {
 	t.Parallel()
-	long := statementLimit + answerMargin + time.Second
+	long := statementLimit + sqlread.AnswerMargin + time.Second
 	c, name, address := postgresDatabase(t, fileContent(t, "schema.sql"), reversedBuilds(1), "ALTER TABLE builds RENAME TO records",
 		fmt.Sprintf("CREATE VIEW builds AS SELECT records.* FROM records, pg_sleep(%v) WHERE current_setting('transaction_read_only') = 'on'", long.Seconds()))
 	c.exec(t, name, "ALTER ROLE postgres IN DATABASE "+name+" SET statement_timeout = '200ms'")
@@ -564,8 +566,8 @@ func TestParseDatabase(t *testing.T) {
 		if err != nil || d.key != key {
 			t.Errorf("%s: key %q, %v; want %q", address, d.key, err, key)
 		}
-		if d.postgres != nil && (len(d.postgres.RuntimeParams) != 1 || d.postgres.RuntimeParams["application_name"] != "vespene-autoscale") {
-			t.Errorf("%s: startup parameters %v", address, d.postgres.RuntimeParams)
+		if d.postgres != nil && (len(d.postgres.Config.RuntimeParams) != 1 || d.postgres.Config.RuntimeParams["application_name"] != "vespene-autoscale") {
+			t.Errorf("%s: startup parameters %v", address, d.postgres.Config.RuntimeParams)
 		}
 	}
 	for _, address := range []string{
@@ -606,8 +608,8 @@ func FuzzAddress(f *testing.F) {
 			}
 			return
 		}
-		public := d.postgres.Host + d.postgres.Database + d.postgres.User
-		for _, other := range d.postgres.Fallbacks {
+		public := d.postgres.Config.Host + d.postgres.Config.Database + d.postgres.Config.User
+		for _, other := range d.postgres.Config.Fallbacks {
 			public += other.Host
 		}
 		if !strings.Contains(public, secret) && strings.Contains(d.key, secret) {
@@ -616,7 +618,7 @@ func FuzzAddress(f *testing.F) {
 		if strings.Contains(d.key, secret) && strings.HasPrefix(address, "postgres") && !strings.Contains(address, "%") && strings.Contains(d.key, "@") {
 			t.Fatalf("%q: key %q", address, d.key)
 		}
-		for name := range d.postgres.RuntimeParams {
+		for name := range d.postgres.Config.RuntimeParams {
 			if !slices.Contains([]string{"application_name", "options", "search_path"}, name) {
 				t.Fatalf("%q: startup parameter %q", address, name)
 			}

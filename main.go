@@ -418,7 +418,7 @@ func (s *scaler) openDatabase(c *cli.Context) (err error) {
 			hint: "give one as postgres://…, or leave the option away"}
 	}
 	if s.shared {
-		s.database.idle = &idle{}
+		s.database.postgres.Keep(pingEvery)
 	}
 	return nil
 }
@@ -1038,7 +1038,10 @@ func (s *scaler) run(ctx, stateCtx context.Context, r *record, p pool, key poolK
 		if result.exitCode != nil && (err != nil) == (*result.exitCode != 0) {
 			code = *result.exitCode
 		}
-		if last, sharedErr = s.database.completeShared(stateCtx, p.id, r.now, code, err == nil); sharedErr != nil {
+		if last = r.now; err != nil {
+			last = r.now.Add(ended.Sub(started))
+		}
+		if last, sharedErr = s.database.completeShared(stateCtx, p.id, r.now, code, last); sharedErr != nil {
 			last = time.Time{}
 		}
 	}
