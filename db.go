@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unique"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -26,7 +27,7 @@ import (
 )
 
 // db.go owns Vespene's tables: the address of their database, the one read that returns the pools with their counts, and
-// the one that returns a pool's builds. It writes nothing and decides nothing. What hosts write there is in shared.go.
+// the one that returns a pool's builds. It writes nothing and decides nothing. What hosts share there is in shared.go.
 
 // credentialFile has the address if neither an option nor the environment does.
 const credentialFile = "/etc/vespene-autoscale/database"
@@ -37,31 +38,24 @@ const (
 	statementLimit = 30 * time.Second // enforced by PostgreSQL, which then frees what the statement held
 )
 
-// countColumns is how many columns poolsQuery adds to those of worker_pools.
-const countColumns = 11
+// countColumns is how many columns poolsQuery adds to those of worker_pools; newPool knows their order.
+const countColumns = 12
 
 // poolsQuery reads pools and counts as one snapshot, on PostgreSQL and SQLite alike; %s is the choice of pools and $1
 // the time as Unix seconds. The statuses are literals, since a partial index on them is used only then. A build whose
 // project is gone gets Vespene's default timeout of 60 minutes.
 const poolsQuery = `
-SELECT p.*,
-       coalesce(a.queued, 0), coalesce(a.queued_projects, 0), coalesce(a.running, 0),
-       coalesce(a.overdue, 0), a.overdue_age, coalesce(a.expired, 0), a.expired_age,
-       coalesce(a.projectless, 0), a.projectless_age,
-       coalesce(a.stale_queued, 0), coalesce(a.fresh_projects, 0)
+SELECT p.*, a.*
 FROM worker_pools p LEFT JOIN (
     SELECT b.worker_pool_id,
-           count(*) FILTER (WHERE b.status = 'QUEUED') AS queued,
-           count(DISTINCT coalesce(b.project_id, -1)) FILTER (WHERE b.status = 'QUEUED') AS queued_projects,
-           count(*) FILTER (WHERE b.status = 'RUNNING') AS running,
-           count(*) FILTER (WHERE b.overdue) AS overdue,
-           max(b.running_age) FILTER (WHERE b.overdue) AS overdue_age,
-           count(*) FILTER (WHERE b.expired) AS expired,
-           max(b.queued_age) FILTER (WHERE b.expired) AS expired_age,
-           count(*) FILTER (WHERE b.status = 'QUEUED' AND b.project_id IS NULL) AS projectless,
-           max(b.queued_age) FILTER (WHERE b.status = 'QUEUED' AND b.project_id IS NULL) AS projectless_age,
-           count(*) FILTER (WHERE b.status = 'QUEUED' AND (b.expired OR b.project_id IS NULL)) AS stale_queued,
-           count(DISTINCT b.project_id) FILTER (WHERE b.status = 'QUEUED' AND NOT b.expired) AS fresh_projects
+           count(*) FILTER (WHERE b.status = 'QUEUED'),
+           count(DISTINCT coalesce(b.project_id, -1)) FILTER (WHERE b.status = 'QUEUED'),
+           count(*) FILTER (WHERE b.status = 'RUNNING'),
+           count(*) FILTER (WHERE b.overdue), max(b.running_age) FILTER (WHERE b.overdue),
+           count(*) FILTER (WHERE b.expired), max(b.queued_age) FILTER (WHERE b.expired),
+           count(*) FILTER (WHERE b.projectless), max(b.queued_age) FILTER (WHERE b.projectless),
+           count(*) FILTER (WHERE b.expired OR b.projectless),
+           count(DISTINCT b.project_id) FILTER (WHERE b.status = 'QUEUED' AND NOT b.expired)
     FROM (
         SELECT b.worker_pool_id, b.status, b.project_id,
                $1 - date_part('epoch', b.queued_time) AS queued_age,
@@ -70,7 +64,8 @@ FROM worker_pools p LEFT JOIN (
                    AND $1 - date_part('epoch', b.start_time) > coalesce(j.timeout, 60) * 60.0 + 300 AS overdue,
                b.status = 'QUEUED'
                    AND (b.queued_time IS NULL
-                        OR $1 - date_part('epoch', b.queued_time) > q.auto_abort_minutes * 60.0) AS expired
+                        OR $1 - date_part('epoch', b.queued_time) > q.auto_abort_minutes * 60.0) AS expired,
+               b.status = 'QUEUED' AND b.project_id IS NULL AS projectless
         FROM builds b
         JOIN worker_pools q ON q.id = b.worker_pool_id
         LEFT JOIN projects j ON j.id = b.project_id
@@ -80,9 +75,9 @@ FROM worker_pools p LEFT JOIN (
 ) a ON a.worker_pool_id = p.id
 WHERE %s`
 
-// buildsQuery reads the builds of the pool $1 that matter to a window from $2 on, on PostgreSQL and SQLite alike. Builds that
-// never started are orphans if they were queued before $3; $4 stands for a time that is missing. Times are whole
-// microseconds since 1970, since a setting of PostgreSQL decides how exactly it writes fractions.
+// buildsQuery reads the builds of the pool $1 that matter to a window from $2 on, on both databases. Builds that never
+// started are orphans if they were queued before $3; $4 stands for a time that is missing. Times are whole microseconds
+// since 1970: a setting of PostgreSQL decides how exactly it writes fractions.
 const buildsQuery = `
 SELECT b.id, b.project, b.parent, b.status, b.timeout,
        coalesce(b.queued, $4), coalesce(b.started, $4), coalesce(b.ended, $4)
@@ -129,7 +124,7 @@ var errMalformed error = &failure{code: exitUsage,
 
 // database is a parsed address.
 type database struct {
-	key      string          // the address less user, password and options, by which locks and the state name it
+	key      string          // the address less user, password and options: what locks and the state call it
 	postgres *sqlread.Server // nil: it is SQLite
 	file     string          // of a SQLite database, or with the ending .sql a script that makes one in memory
 }
@@ -164,8 +159,8 @@ func findDatabase(given string) (database, error) {
 	if os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") != "" {
 		return parseDatabase("")
 	}
-	return database{}, &failure{code: exitUsage, err: errNoDatabase, hint: "put postgres://USER:PASSWORD@HOST/NAME into " +
-		credentialFile + ", give it with --database, or set PGHOST"}
+	return database{}, &failure{code: exitUsage, err: errNoDatabase,
+		hint: "put postgres://USER:PASSWORD@HOST/NAME into " + credentialFile + ", give it with --database, or set PGHOST"}
 }
 
 // parseDatabase parses what --database takes.
@@ -185,16 +180,17 @@ func parseDatabase(address string) (database, error) {
 	for _, other := range config.Fallbacks {
 		hosts = append(hosts, net.JoinHostPort(other.Host, fmt.Sprint(other.Port)))
 	}
-	hosts = slices.Compact(hosts)                     // a host with and without TLS is two
-	if config.ConnectTimeout == 0 && len(hosts) > 1 { // or the first host could use up the time by its silence
+	hosts = slices.Compact(hosts) // each is there with TLS and without
+	if config.ConnectTimeout == 0 && len(hosts) > 1 {
+		// A silent host may not use up the time of the next one.
 		config.ConnectTimeout = connectLimit / time.Duration(len(hosts))
 	}
-	return database{key: "postgres://" + strings.Join(hosts, ",") + "/" + cmp.Or(config.Database, config.User),
-		postgres: &sqlread.Server{Config: config, ConnectLimit: connectLimit}}, nil
+	key := "postgres://" + strings.Join(hosts, ",") + "/" + cmp.Or(config.Database, config.User)
+	return database{key: key, postgres: &sqlread.Server{Config: config, ConnectLimit: connectLimit}}, nil
 }
 
-// parsePostgres parses a URL or libpq's key=value form, with nothing in it that a PgBouncer would not take. It refuses what
-// looks like an unencoded password, a piece of which would be taken for something that is printed.
+// parsePostgres parses a URL or libpq's key=value form, and leaves no parameter in it that a PgBouncer would refuse. It
+// refuses what looks like an unencoded password, a piece of which would be taken for something that is printed.
 func parsePostgres(address string) (*pgconn.Config, error) {
 	scheme, rest, isURL := strings.Cut(address, "://")
 	if isURL = isURL && !strings.ContainsAny(scheme, " ='"); isURL {
@@ -217,11 +213,8 @@ func parsePostgres(address string) (*pgconn.Config, error) {
 			return nil, errMalformed
 		}
 		if network, _ := pgconn.NetworkAddress(config.Host, config.Port); network == "unix" { // there is no host
-			separator := " host="
-			if isURL {
-				separator = "&host="
-			}
-			if config, err = pgconn.ParseConfig(address + separator + ip); err != nil {
+			separator := map[bool]string{true: "&", false: " "}[isURL]
+			if config, err = pgconn.ParseConfig(address + separator + "host=" + ip); err != nil {
 				return nil, errMalformed
 			}
 		}
@@ -295,7 +288,8 @@ func (d database) query(ctx context.Context, limit time.Duration, into *sqlread.
 		ahead = time.Until(at)
 		return err
 	}}
-	err = d.postgres.Transaction(ctx, "READ ONLY", limit, sqlread.Statement{Text: "SELECT clock_timestamp()", Into: &now},
+	err = d.postgres.Transaction(ctx, "READ ONLY", limit,
+		sqlread.Statement{Text: "SELECT clock_timestamp()", Into: &now},
 		sqlread.Statement{Text: query, Args: args, Into: into})
 	return ahead, err
 }
@@ -309,22 +303,20 @@ func asTime(value any) (time.Time, error) {
 	return at, nil
 }
 
-// readPools reads the named pools, or with no names every pool with autoscaling enabled or, if all is set, every pool at
-// all, into a map by name. now is what the age of builds is reckoned from. Named pools that do not exist are not in the
-// result.
+// readPools reads pools into a map by their names: the named ones that exist, or without names all with autoscaling
+// enabled or, if all is set, really all. now is what the age of builds is reckoned from.
 func (d database) readPools(ctx context.Context, names []string, all bool, now time.Time) (map[string]pool, error) {
-	choice := "p.autoscaling_enabled"
+	choice, args := "p.autoscaling_enabled", []any{float64(now.UnixMilli()) / 1000}
 	if all {
 		choice = "true"
 	}
-	args := []any{float64(now.UnixMilli()) / 1000}
 	if len(names) > 0 {
-		choice = "p.name IN ("
+		places := make([]string, len(names))
 		for i, name := range names {
 			args = append(args, name)
-			choice += fmt.Sprintf("$%d, ", i+2)
+			places[i] = fmt.Sprintf("$%d", len(args))
 		}
-		choice = strings.TrimSuffix(choice, ", ") + ")"
+		choice = "p.name IN (" + strings.Join(places, ", ") + ")"
 	}
 	ours := time.Until(now) // how much now is ahead of this machine's clock
 	answer, err := d.read(ctx, fmt.Sprintf(poolsQuery, choice), args...)
@@ -364,14 +356,17 @@ func newPool(places map[string]int, row []any) (pool, error) {
 		return pool{}, fmt.Errorf("%w: worker_pools has a row with id %v, name %v and autoscaling_enabled %v",
 			errNotVespene, p.columns.get("id"), p.columns.get("name"), p.columns.get("autoscaling_enabled"))
 	}
-	p.queuedBuilds, p.queuedProjects, p.running = counts[0].(int64), counts[1].(int64), counts[2].(int64)
-	for i, stale := range []*misleading{&p.overdue, &p.expired, &p.projectless} {
-		stale.count = counts[3+2*i].(int64)
-		if age, ok := counts[4+2*i].(float64); ok {
-			stale.oldest = time.Duration(min(age, longestMinutes*60)) * time.Second
-		}
+	// Of a pool without builds all counts are NULL, and so are the ages of builds that have no time.
+	number := func(i int) int64 { n, _ := counts[i].(int64); return n }
+	age := func(i int) time.Duration {
+		seconds, _ := counts[i].(float64)
+		return time.Duration(min(seconds, longestMinutes*60)) * time.Second
 	}
-	p.staleQueued, p.freshProjects = counts[9].(int64), counts[10].(int64)
+	p.queuedBuilds, p.queuedProjects, p.running = number(1), number(2), number(3)
+	p.overdue.count, p.overdue.oldest = number(4), age(5)
+	p.expired.count, p.expired.oldest = number(6), age(7)
+	p.projectless.count, p.projectless.oldest = number(8), age(9)
+	p.staleQueued, p.freshProjects = number(10), number(11)
 	return p, nil
 }
 
@@ -387,36 +382,34 @@ type build struct {
 const never = math.MinInt64
 
 // readBuilds reads, by id, the builds of the pool that a simulation of a window from then on may need: builds that were
-// queued, ran or ended in it, builds that waited or ran when it began (those queued for longer than abort never start), and
-// builds without a queued_time. It has no time limit, and tells progress, which may be nil, how many it has.
+// queued, ran or ended in it, builds that waited or ran when it began (those queued for longer than abort never start),
+// and builds without a queued_time. It has no time limit, and tells progress, which may be nil, how many it has.
 func (d database) readBuilds(ctx context.Context, pool int64, from time.Time, abort time.Duration,
 	progress func(n int)) ([]build, error) {
 	var builds []build
-	statuses := map[string]string{} // each once, and not once a build
 	answer := sqlread.Rows{Each: func(row []any) error {
 		var b build
-		for i, to := range []*int64{&b.id, &b.project, &b.parent, nil, &b.timeout, &b.queued, &b.started, &b.ended} {
-			var is bool
-			if to == nil {
-				b.status, is = row[i].(string)
-			} else {
-				*to, is = row[i].(int64)
-			}
-			if !is {
-				return fmt.Errorf("column %d of builds is %v, which is not what it should be", i, row[i])
+		into := []*int64{&b.id, &b.project, &b.parent, nil, &b.timeout, &b.queued, &b.started, &b.ended}
+		for i, to := range into {
+			number, isNumber := row[i].(int64)
+			text, isText := row[i].(string)
+			switch {
+			case to != nil && isNumber:
+				*to = number
+			case to == nil && isText:
+				b.status = unique.Make(text).Value() // few texts, each of which is kept once
+			default:
+				return fmt.Errorf("a build has %v where that cannot be", row[i])
 			}
 		}
-		if _, is := statuses[b.status]; !is {
-			statuses[b.status] = b.status
-		}
-		b.status = statuses[b.status]
 		if n := len(builds); progress != nil && n > 0 && n%4096 == 0 {
 			progress(n)
 		}
 		builds = append(builds, b)
 		return nil
 	}}
-	_, err := d.query(ctx, sqlread.NoLimit, &answer, buildsQuery, pool, from.UnixMicro(), from.Add(-abort).UnixMicro(), int64(never))
+	_, err := d.query(ctx, sqlread.NoLimit, &answer, buildsQuery,
+		pool, from.UnixMicro(), from.Add(-abort).UnixMicro(), int64(never))
 	if err != nil {
 		return nil, explain(d, err)
 	}
@@ -435,13 +428,10 @@ func (d database) querySQLite(ctx context.Context, into *sqlread.Rows, query str
 	case !info.Mode().IsRegular():
 		return errNoFile // a pipe might be waited for without end
 	}
-	dsn, script := (&url.URL{Scheme: "file", Path: d.file}).String()+"?_busy_timeout=5000&_error_rc=1&mode=ro&"+readOnly(d.file), ""
-	if strings.HasSuffix(d.file, ".sql") {
-		content, err := os.ReadFile(d.file)
-		if err != nil {
-			return err
-		}
-		dsn, script = "file::memory:?_error_rc=1", string(content)
+	dsn := (&url.URL{Scheme: "file", Path: d.file}).String() + "?_busy_timeout=5000&_error_rc=1&" + readOnly(d.file)
+	isScript := strings.HasSuffix(d.file, ".sql")
+	if isScript {
+		dsn = "file::memory:?_error_rc=1"
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -453,13 +443,16 @@ func (d database) querySQLite(ctx context.Context, into *sqlread.Rows, query str
 		return err
 	}
 	defer conn.Close()
-	if script != "" {
-		// A script may not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches.
-		const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
-		if _, err := sqlite.Limit(conn, limitAttached, 0); err != nil {
-			return err
+	if isScript {
+		script, err := os.ReadFile(d.file)
+		if err == nil { // it may not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches
+			const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
+			_, err = sqlite.Limit(conn, limitAttached, 0)
 		}
-		if _, err := conn.ExecContext(ctx, script); err != nil {
+		if err == nil {
+			_, err = conn.ExecContext(ctx, string(script))
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -471,19 +464,18 @@ func (d database) querySQLite(ctx context.Context, into *sqlread.Rows, query str
 	return takeSQLite(answer, into)
 }
 
-// readOnly returns the option with which SQLite reads a file with a write-ahead log without writing to what is beside it.
-// Without a log nothing has the file open, so that it does not change.
+// readOnly returns the options with which SQLite writes neither to a file nor to what stands beside it. A file with a
+// write-ahead log is open nowhere, and does not change, while there is no log.
 func readOnly(path string) string {
-	const version = 18 // the offset of the format's version for writing
-	header := make([]byte, version+1)
+	header := make([]byte, 19) // its last byte says how the file is written: 2 is by a write-ahead log
 	if file, err := os.Open(path); err == nil {
 		file.Read(header)
 		file.Close()
 	}
-	if _, err := os.Stat(path + "-wal"); header[version] == 2 && errors.Is(err, fs.ErrNotExist) {
-		return "immutable=1"
+	if _, err := os.Stat(path + "-wal"); header[18] == 2 && errors.Is(err, fs.ErrNotExist) {
+		return "mode=ro&immutable=1"
 	}
-	return "readonly_shm=1"
+	return "mode=ro&readonly_shm=1"
 }
 
 // takeSQLite takes an answer of SQLite's.
@@ -500,9 +492,9 @@ func takeSQLite(answer *sql.Rows, into *sqlread.Rows) error {
 		if err := answer.Scan(places...); err != nil {
 			return err
 		}
-		for i := range row {
-			if row[i], err = plainValue(types[i].DatabaseTypeName(), row[i]); err != nil {
-				return fmt.Errorf("column %s: %w", into.Columns[i], err)
+		for i, t := range types {
+			if row[i], err = plainValue(t.DatabaseTypeName(), row[i]); err != nil {
+				return fmt.Errorf("column %s: %w", t.Name(), err)
 			}
 		}
 		if err := into.Add(row); err != nil {
@@ -512,8 +504,8 @@ func takeSQLite(answer *sql.Rows, into *sqlread.Rows) error {
 	return answer.Err()
 }
 
-// plainValue turns a value of SQLite, which has neither booleans nor times, into what PostgreSQL would return: nil, bool,
-// int64, float64, string or a time in UTC. declared is the column's type.
+// plainValue turns a value of SQLite, which has neither booleans nor times, into what PostgreSQL would return: nil,
+// bool, int64, float64, string or a time in UTC. declared is the column's type.
 func plainValue(declared string, value any) (any, error) {
 	switch v := value.(type) {
 	case int64:
@@ -540,32 +532,28 @@ func plainValue(declared string, value any) (any, error) {
 
 // datePart is PostgreSQL's date_part('epoch', time) for SQLite.
 func datePart(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	switch v := args[1].(type) {
-	case nil:
+	if args[1] == nil {
 		return nil, nil
-	case string:
-		t, err := parseTime(v)
-		return float64(t.UnixMicro()) / 1e6, err
-	default:
-		return nil, fmt.Errorf("%v is not a time", v)
 	}
+	t, err := parseTime(fmt.Sprint(args[1]))
+	return float64(t.UnixMicro()) / 1e6, err
 }
 
-// parseTime reads a time as Django, SQLite and PostgreSQL write it into text; one without a zone is in UTC.
-func parseTime(s string) (time.Time, error) {
-	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07"} {
-		if t, err := time.Parse(layout, strings.Replace(s, "T", " ", 1)); err == nil {
+// parseTime reads a time as Django, SQLite and PostgreSQL write it into text. A time without a zone is in UTC.
+func parseTime(s string) (t time.Time, err error) {
+	for _, zone := range []string{"", "Z07:00", "Z07"} {
+		if t, err = time.Parse(time.DateTime+zone, strings.Replace(s, "T", " ", 1)); err == nil {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is not a time", s)
+	return t, fmt.Errorf("%q is not a time", s)
 }
 
-// explain makes of a reading's error the sentence, the cure and the exit code that people see. No password can be in it: it
-// quotes only the server's own message, the address less its secrets, and the network's error.
+// explain turns an error of reading into the sentence, the cure and the exit code that people see. It contains no
+// password: it quotes only the server's own message, the address less its secrets, and the network's error.
 func explain(d database, err error) error { return explainAs("read", d, err) }
 
-// explainAs is explain for what is being done, such as lock or write. Of no error it makes none.
+// explainAs is explain for what is being done, such as lock or write. It makes no error of nil.
 func explainAs(doing string, d database, err error) error {
 	if err == nil {
 		return nil
@@ -577,44 +565,39 @@ func explainAs(doing string, d database, err error) error {
 	var server *pgconn.PgError
 	var name *net.DNSError
 	var network *net.OpError
-	isOther, missing := errors.Is(err, errNotVespene), ""
+	isOther := errors.Is(err, errNotVespene)
 	switch {
+	case isOther:
 	case errors.As(err, &server):
-		what = fmt.Sprintf("%s: %s (SQLSTATE %s)", server.Severity, server.Message, server.Code)
 		code := server.Code
 		if code == "08P01" && strings.HasSuffix(server.Message, "does not exist") { // PgBouncer's word for it
 			code = "3D000"
 		}
+		what = fmt.Sprintf("%s: %s (SQLSTATE %s)", server.Severity, server.Message, server.Code)
 		switch code {
 		case "42P01", "42703", "3F000": // undefined table, column, schema
-			missing = server.Message
+			isOther, what = true, fmt.Sprintf("%v: %s", errNotVespene, server.Message)
 		case "28P01", "28000":
 			hint = "check the user and the password in the database address"
 		case "3D000":
 			hint = "check the name at the end of the database address"
 		case "42501":
-			grant := grantSelect
-			if doing == "write" {
-				grant = grantShared
-			}
-			hint = asOwner + grant + d.role()
+			hint = asOwner + map[bool]string{true: grantShared, false: grantSelect}[doing == "write"] + d.role()
 		case "57014":
 			hint = "without an index every build is read: " + createIndex
 		}
-	case strings.Contains(what, "no such table") || strings.Contains(what, "no such column"): // SQLite has one code for all
-		missing = what
+	case strings.Contains(what, "no such table") || strings.Contains(what, "no such column"): // SQLite's
+		isOther, what = true, fmt.Sprintf("%v: %s", errNotVespene, what)
 	case errors.As(err, &name):
 		what, hint = name.Error(), "check the host in the database address"
 	case errors.As(err, &network):
 		what = network.Error()
 		hint = "check that PostgreSQL runs and that the host and port in the database address are right"
-	case d.file != "" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR) || errors.Is(err, errNoFile)):
+	case d.postgres == nil &&
+		(errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR) || errors.Is(err, errNoFile)):
 		hint = "name a SQLite database, or a script that ends in .sql, as sqlite:FILE"
 	case errors.Is(err, sqlread.ErrNoAnswer):
 		hint = "check that the database is not overloaded or locked, and that the network lets its answers through"
-	}
-	if missing != "" {
-		isOther, what = true, fmt.Sprintf("%v: %s", errNotVespene, missing)
 	}
 	if isOther {
 		hint = "check the name of the database; the columns come with Vespene's own migrations (manage.py migrate)"

@@ -14,13 +14,13 @@ import (
 // pool was last evaluated. All times in it are PostgreSQL's.
 
 const (
-	pingEvery   = 5 * time.Second // how often a lock's connection is pinged, and how long a spare connection is kept
+	pingEvery   = 5 * time.Second // how often a lock's connection is pinged; also how long a spare one is kept
 	pingLimit   = 8 * time.Second // for the answer, beside sqlread.AnswerMargin
 	sharedClass = 0x76736361      // of advisory locks: "vsca"; the pool's id is the other half
 )
 
-// sharedLock is a pool's lock that hosts share: an advisory lock of a transaction that is open for as long as it is held,
-// so that PostgreSQL frees it when this process ends or its network is gone.
+// sharedLock is a pool's lock that hosts share: an advisory lock of a transaction that stays open while it is held, so
+// that PostgreSQL frees it when this process ends or its network is gone.
 type sharedLock struct {
 	database database
 	conn     *sqlread.Conn
@@ -114,40 +114,41 @@ func (l *sharedLock) release(ctx context.Context) error {
 	return err
 }
 
-// claimShared writes that an evaluation of the pool begins now, and returns that time. The error is errBusy if the pool was
-// not last evaluated at last (zero: never), so that one of two hosts claims, whatever has become of the lock. The status is
-// NULL until the evaluation ends, since the one before would be taken for that of this evaluation.
+// claimShared writes that an evaluation of the pool begins now, and returns that time. The error is errBusy if the pool
+// was not last evaluated at last (zero: never), so that one of two hosts claims, whatever has become of the lock. There
+// is no status until the evaluation ends, since the status of the one before would be taken for its own.
 func (d database) claimShared(ctx context.Context, id int64, last time.Time) (now time.Time, err error) {
 	return d.update(ctx, `UPDATE worker_pools SET last_autoscaled = clock_timestamp(), autoscaling_status = NULL
-		WHERE id = $1 AND last_autoscaled IS NOT DISTINCT FROM $2::timestamptz RETURNING last_autoscaled`, id, orNull(last))
+		WHERE id = $1 AND last_autoscaled IS NOT DISTINCT FROM $2::timestamptz RETURNING last_autoscaled`, id, last)
 }
 
 // unclaimShared takes back a claim with which nothing was run: the pool was last evaluated at last, with that status.
 func (d database) unclaimShared(ctx context.Context, id int64, claimed, last time.Time, status any) error {
 	_, err := d.update(ctx, `UPDATE worker_pools SET last_autoscaled = $3::timestamptz, autoscaling_status = $4::integer
-		WHERE id = $1 AND last_autoscaled = $2 RETURNING clock_timestamp()`, id, claimed, orNull(last), status)
+		WHERE id = $1 AND last_autoscaled = $2 RETURNING clock_timestamp()`, id, claimed, last, status)
 	return err
 }
 
-// completeShared writes the exit code of the pool's command, and when its interval began. It returns that time as it was
-// written; the error is errBusy if another host has claimed the pool since.
+// completeShared writes the exit code of the pool's command, and when its interval began. It returns that time as it
+// was written. The error is errBusy if another host has claimed the pool since.
 func (d database) completeShared(ctx context.Context, id int64, claimed time.Time, exitCode int, began time.Time) (
 	last time.Time, err error) {
 	return d.update(ctx, `UPDATE worker_pools SET autoscaling_status = $2, last_autoscaled = $3
 		WHERE id = $1 AND last_autoscaled = $4 RETURNING last_autoscaled`, id, exitCode, began, claimed)
 }
 
-func orNull(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t
-}
-
-// update runs a statement that changes one row and returns a time, in a transaction of its own.
+// update runs a statement that changes one row and returns a time, in a transaction of its own. A zero time is NULL.
 func (d database) update(ctx context.Context, change string, args ...any) (at time.Time, err error) {
+	for i, arg := range args {
+		if t, isTime := arg.(time.Time); isTime && t.IsZero() {
+			args[i] = nil
+		} else if isTime {
+			args[i] = t.Format(time.RFC3339Nano)
+		}
+	}
 	var answer sqlread.Rows
-	err = d.postgres.Transaction(ctx, "READ WRITE", statementLimit, sqlread.Statement{Text: change, Args: args, Into: &answer})
+	err = d.postgres.Transaction(ctx, "READ WRITE", statementLimit,
+		sqlread.Statement{Text: change, Args: args, Into: &answer})
 	if err == nil && len(answer.Values) == 0 {
 		return at, &failure{code: exitBusy, hint: "the next run sees what has become of it",
 			err: fmt.Errorf("another host has begun an evaluation of this pool (%w)", errBusy)}

@@ -47,16 +47,16 @@ type Conn struct {
 // Statement is one of several that are sent together.
 type Statement struct {
 	Text string
-	Args []any // numbers, strings, booleans, times or nil
+	Args []any // numbers, strings, booleans or nil
 	Into *Rows // takes the answer; nil: it has none
 }
 
-// Rows are the answer to a statement.
+// Rows are the answer to a statement. A value is nil, bool, int64, float64, string, a time in UTC, or what pgx makes of
+// other types.
 type Rows struct {
 	Columns []string
-	Values  [][]any               // nil, bool, int64, float64, string, time.Time in UTC, or what pgx makes of other types
-	Each    func(row []any) error // gets each row instead of Values, and may use it until it returns
-	types   *pgtype.Map           // for other types; made when the first one comes
+	Values  [][]any
+	Each    func(row []any) error // takes each row instead of Values; the row is valid until it returns
 }
 
 // Within returns the context for waiting for the answer to a statement with that limit.
@@ -126,8 +126,8 @@ func (s *Server) connect(ctx context.Context) (*Conn, error) {
 	return &Conn{s, protocol}, Cause(ctx, err)
 }
 
-// dialOnce makes dial keep connections on which PostgreSQL refuses TLS, by their addresses, and return them for the attempt
-// without TLS, as libpq does. pgconn would close them, and PostgreSQL would start a second process.
+// dialOnce makes dial keep connections on which PostgreSQL refuses TLS, by their addresses, and return them for the
+// attempt without TLS, as libpq does. pgconn would close them, and PostgreSQL would start a second process.
 func dialOnce(dial pgconn.DialFunc, refused map[string]net.Conn) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if kept := refused[address]; kept != nil {
@@ -165,8 +165,8 @@ func (d *dialled) Close() error {
 	return nil
 }
 
-// Send sends statements in one round trip, and waits for their answers within the limit. No statement stays prepared, since
-// PgBouncer gives each transaction any of its connections.
+// Send sends statements in one round trip, and waits for their answers within the limit. No statement stays prepared,
+// since PgBouncer gives each transaction any of its connections.
 func (c *Conn) Send(ctx context.Context, limit time.Duration, all ...Statement) error {
 	ctx, cancel := Within(ctx, limit)
 	defer cancel()
@@ -174,7 +174,9 @@ func (c *Conn) Send(ctx context.Context, limit time.Duration, all ...Statement) 
 	for _, one := range all {
 		values := make([][]byte, len(one.Args))
 		for i, arg := range one.Args {
-			values[i] = parameter(arg)
+			if arg != nil {
+				values[i] = fmt.Append(nil, arg) // text, whose type PostgreSQL finds out
+			}
 		}
 		batch.ExecParams(one.Text, values, nil, nil, []int16{pgtype.BinaryFormatCode})
 	}
@@ -189,17 +191,6 @@ func (c *Conn) Send(ctx context.Context, limit time.Duration, all ...Statement) 
 		}
 	}
 	return Cause(ctx, answers.Close())
-}
-
-// parameter is a statement's argument as text, whose type PostgreSQL finds out; nil is NULL.
-func parameter(arg any) []byte {
-	switch v := arg.(type) {
-	case nil:
-		return nil
-	case time.Time:
-		return v.AppendFormat(nil, time.RFC3339Nano)
-	}
-	return fmt.Append(nil, arg)
 }
 
 // Done keeps the connection for the server's next transaction, or closes it.
@@ -232,8 +223,8 @@ func (s *Server) closeIdle(ctx context.Context) bool {
 	}
 }
 
-// close ends a connection. When the context has ended, PostgreSQL is told to end the statement that it runs for us, which
-// would go on without us.
+// close ends a connection. When the context has ended, PostgreSQL is told to end the statement that it runs for us,
+// which would go on without us.
 func (c *Conn) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
 	defer cancel()
@@ -254,7 +245,7 @@ func (r *Rows) read(answer *pgconn.ResultReader) error {
 	for answer.NextRow() {
 		for i, raw := range answer.Values() {
 			var err error
-			if row[i], err = r.decode(fields[i].DataTypeOID, raw, row[i]); err != nil {
+			if row[i], err = decode(fields[i].DataTypeOID, raw, row[i]); err != nil {
 				return fmt.Errorf("column %s: %w", r.Columns[i], err)
 			}
 		}
@@ -275,9 +266,9 @@ func (r *Rows) Add(row []any) error {
 	return nil
 }
 
-// decode decodes a value in PostgreSQL's binary format. last is the value in the row before: most settings are the same in
-// many rows, and made once.
-func (r *Rows) decode(oid uint32, raw []byte, last any) (any, error) {
+// decode decodes a value in PostgreSQL's binary format. last is the value in the row before: most settings are the same
+// in many rows, and made once.
+func decode(oid uint32, raw []byte, last any) (any, error) {
 	switch {
 	case raw == nil:
 		return nil, nil
@@ -301,7 +292,7 @@ func (r *Rows) decode(oid uint32, raw []byte, last any) (any, error) {
 			return time.Unix(year2000+since/1e6, since%1e6*1e3).UTC(), nil
 		}
 	}
-	return r.decodeOther(oid, raw)
+	return decodeOther(oid, raw)
 }
 
 // again returns last if it equals the value, and else the value.
@@ -312,22 +303,17 @@ func again[T comparable](last any, value T) any {
 	return value
 }
 
-// decodeOther decodes a value of another type as pgx does; a value of a type that pgx does not know, such as an enumeration,
-// is a string. (PostgreSQL has no binary format of a few types, such as aclitem, and says so.)
-func (r *Rows) decodeOther(oid uint32, raw []byte) (any, error) {
-	if r.types == nil {
-		r.types = pgtype.NewMap()
-	}
-	other, isKnown := r.types.TypeForOID(oid)
+// decodeOther decodes a value of another type as pgx does; a value of a type that pgx does not know, such as an
+// enumeration, is a string. (PostgreSQL has no binary format of a few types, such as aclitem, and says so.)
+func decodeOther(oid uint32, raw []byte) (any, error) {
+	types := pgtype.NewMap()
+	other, isKnown := types.TypeForOID(oid)
 	if !isKnown {
 		return string(raw), nil
 	}
-	value, err := other.Codec.DecodeValue(r.types, oid, pgtype.BinaryFormatCode, raw)
-	switch v := value.(type) {
-	case []byte:
-		return string(v), err
-	case time.Time:
-		return v.UTC(), err
+	value, err := other.Codec.DecodeValue(types, oid, pgtype.BinaryFormatCode, raw)
+	if text, is := value.([]byte); is {
+		return string(text), err
 	}
 	return value, err
 }
