@@ -39,23 +39,27 @@ const (
 )
 
 // countColumns is how many columns poolsQuery adds to those of worker_pools; newPool knows their order.
-const countColumns = 12
+const countColumns = 11
 
 // poolsQuery reads pools and counts as one snapshot, on PostgreSQL and SQLite alike; %s is the choice of pools and $1
 // the time as Unix seconds. The statuses are literals, since a partial index on them is used only then. A build whose
 // project is gone gets Vespene's default timeout of 60 minutes.
 const poolsQuery = `
-SELECT p.*, a.*
+SELECT p.*, a.queued, a.queued_projects, a.running, a.overdue, a.overdue_age, a.expired, a.expired_age,
+       a.projectless, a.projectless_age, a.stale_queued, a.fresh_projects
 FROM worker_pools p LEFT JOIN (
     SELECT b.worker_pool_id,
-           count(*) FILTER (WHERE b.status = 'QUEUED'),
-           count(DISTINCT coalesce(b.project_id, -1)) FILTER (WHERE b.status = 'QUEUED'),
-           count(*) FILTER (WHERE b.status = 'RUNNING'),
-           count(*) FILTER (WHERE b.overdue), max(b.running_age) FILTER (WHERE b.overdue),
-           count(*) FILTER (WHERE b.expired), max(b.queued_age) FILTER (WHERE b.expired),
-           count(*) FILTER (WHERE b.projectless), max(b.queued_age) FILTER (WHERE b.projectless),
-           count(*) FILTER (WHERE b.expired OR b.projectless),
-           count(DISTINCT b.project_id) FILTER (WHERE b.status = 'QUEUED' AND NOT b.expired)
+           count(*) FILTER (WHERE b.status = 'QUEUED') AS queued,
+           count(DISTINCT coalesce(b.project_id, -1)) FILTER (WHERE b.status = 'QUEUED') AS queued_projects,
+           count(*) FILTER (WHERE b.status = 'RUNNING') AS running,
+           count(*) FILTER (WHERE b.overdue) AS overdue,
+           max(b.running_age) FILTER (WHERE b.overdue) AS overdue_age,
+           count(*) FILTER (WHERE b.expired) AS expired,
+           max(b.queued_age) FILTER (WHERE b.expired) AS expired_age,
+           count(*) FILTER (WHERE b.projectless) AS projectless,
+           max(b.queued_age) FILTER (WHERE b.projectless) AS projectless_age,
+           count(*) FILTER (WHERE b.expired OR b.projectless) AS stale_queued,
+           count(DISTINCT b.project_id) FILTER (WHERE b.status = 'QUEUED' AND NOT b.expired) AS fresh_projects
     FROM (
         SELECT b.worker_pool_id, b.status, b.project_id,
                $1 - date_part('epoch', b.queued_time) AS queued_age,
@@ -362,11 +366,11 @@ func newPool(places map[string]int, row []any) (pool, error) {
 		seconds, _ := counts[i].(float64)
 		return time.Duration(min(seconds, longestMinutes*60)) * time.Second
 	}
-	p.queuedBuilds, p.queuedProjects, p.running = number(1), number(2), number(3)
-	p.overdue.count, p.overdue.oldest = number(4), age(5)
-	p.expired.count, p.expired.oldest = number(6), age(7)
-	p.projectless.count, p.projectless.oldest = number(8), age(9)
-	p.staleQueued, p.freshProjects = number(10), number(11)
+	p.queuedBuilds, p.queuedProjects, p.running = number(0), number(1), number(2)
+	p.overdue.count, p.overdue.oldest = number(3), age(4)
+	p.expired.count, p.expired.oldest = number(5), age(6)
+	p.projectless.count, p.projectless.oldest = number(7), age(8)
+	p.staleQueued, p.freshProjects = number(9), number(10)
 	return p, nil
 }
 
