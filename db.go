@@ -26,8 +26,8 @@ import (
 	"vespene-autoscale/internal/sqlread"
 )
 
-// db.go owns Vespene's tables: the address of their database, the one read that returns the pools with their counts, and
-// the one that returns a pool's builds. It writes nothing and decides nothing. What hosts share there is in shared.go.
+// db.go owns Vespene's tables: the address of their database, the one read that returns the pools with their counts,
+// and the one that returns a pool's builds. It writes nothing and decides nothing. What hosts share is in shared.go.
 
 // credentialFile has the address if neither an option nor the environment does.
 const credentialFile = "/etc/vespene-autoscale/database"
@@ -164,7 +164,8 @@ func findDatabase(given string) (database, error) {
 		return parseDatabase("")
 	}
 	return database{}, &failure{code: exitUsage, err: errNoDatabase,
-		hint: "put postgres://USER:PASSWORD@HOST/NAME into " + credentialFile + ", give it with --database, or set PGHOST"}
+		hint: "put postgres://USER:PASSWORD@HOST/NAME into " + credentialFile +
+			", give it with --database, or set PGHOST"}
 }
 
 // parseDatabase parses what --database takes.
