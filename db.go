@@ -3,14 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,7 +18,6 @@ import (
 	"unique"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"modernc.org/sqlite"
 
 	"vespene-autoscale/internal/sqlread"
 )
@@ -117,7 +113,6 @@ const (
 var (
 	errNotVespene = errors.New("not a Vespene database, or one older than autoscaling") // a table or column is missing
 	errNoDatabase = errors.New("no database is given")
-	errNoFile     = errors.New("it is no regular file") // of a SQLite database
 )
 
 // errMalformed quotes no part of the address, since any part may be the password.
@@ -131,11 +126,6 @@ type database struct {
 	key      string          // the address less user, password and options: what locks and the state call it
 	postgres *sqlread.Server // nil: it is SQLite
 	file     string          // of a SQLite database, or with the ending .sql a script that makes one in memory
-}
-
-func init() {
-	// The one function of PostgreSQL that our queries need, so that one statement serves both databases.
-	sqlite.MustRegisterDeterministicScalarFunction("date_part", 2, datePart)
 }
 
 // findDatabase returns the database that is given, or else the one that this machine or the environment names.
@@ -269,7 +259,7 @@ func (d database) role() string {
 // rows are what a query returned.
 type rows struct {
 	columns []string
-	values  [][]any       // of plainValue's types
+	values  [][]any       // nil, bool, int64, float64, string or a time in UTC
 	clock   time.Duration // how much the database's clock is ahead of ours
 }
 
@@ -284,9 +274,7 @@ func (d database) read(ctx context.Context, query string, args ...any) (rows, er
 func (d database) query(ctx context.Context, limit time.Duration, into *sqlread.Rows, query string, args ...any) (
 	ahead time.Duration, err error) {
 	if d.postgres == nil {
-		ctx, cancel := sqlread.Within(ctx, limit)
-		defer cancel()
-		return 0, sqlread.Cause(ctx, d.querySQLite(ctx, into, query, args))
+		return 0, sqlread.QuerySQLite(ctx, d.file, limit, into, query, args...)
 	}
 	now := sqlread.Rows{Each: func(row []any) error {
 		at, err := asTime(row[0])
@@ -423,137 +411,6 @@ func (d database) readBuilds(ctx context.Context, pool int64, from time.Time, ab
 	return builds, nil
 }
 
-// querySQLite runs the query on a SQLite file, to which it does not write, or on what a .sql script makes in memory.
-func (d database) querySQLite(ctx context.Context, into *sqlread.Rows, query string, args []any) error {
-	switch info, err := os.Stat(d.file); {
-	case err != nil:
-		return err // SQLite would not say that the file is missing
-	case info.IsDir():
-		return syscall.EISDIR
-	case !info.Mode().IsRegular():
-		return errNoFile // a pipe might be waited for without end
-	}
-	dsn := (&url.URL{Scheme: "file", Path: d.file}).String() + "?_busy_timeout=5000&_error_rc=1&" + readOnly(d.file)
-	isScript := strings.HasSuffix(d.file, ".sql")
-	if isScript {
-		dsn = "file::memory:?_error_rc=1"
-	}
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if isScript {
-		script, err := os.ReadFile(d.file)
-		if err == nil { // it may not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches
-			const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
-			_, err = sqlite.Limit(conn, limitAttached, 0)
-		}
-		if err == nil {
-			_, err = conn.ExecContext(ctx, string(script))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	answer, err := conn.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer answer.Close()
-	return takeSQLite(answer, into)
-}
-
-// readOnly returns the options with which SQLite writes neither to a file nor to what stands beside it. A file with a
-// write-ahead log is open nowhere, and does not change, while there is no log.
-func readOnly(path string) string {
-	header := make([]byte, 19) // its last byte says how the file is written: 2 is by a write-ahead log
-	if file, err := os.Open(path); err == nil {
-		file.Read(header)
-		file.Close()
-	}
-	if _, err := os.Stat(path + "-wal"); header[18] == 2 && errors.Is(err, fs.ErrNotExist) {
-		return "mode=ro&immutable=1"
-	}
-	return "mode=ro&readonly_shm=1"
-}
-
-// takeSQLite takes an answer of SQLite's.
-func takeSQLite(answer *sql.Rows, into *sqlread.Rows) error {
-	types, err := answer.ColumnTypes()
-	if err != nil {
-		return err
-	}
-	row, places := make([]any, len(types)), make([]any, len(types))
-	for i, t := range types {
-		into.Columns, places[i] = append(into.Columns, t.Name()), &row[i]
-	}
-	for answer.Next() {
-		if err := answer.Scan(places...); err != nil {
-			return err
-		}
-		for i, t := range types {
-			if row[i], err = plainValue(t.DatabaseTypeName(), row[i]); err != nil {
-				return fmt.Errorf("column %s: %w", t.Name(), err)
-			}
-		}
-		if err := into.Add(row); err != nil {
-			return err
-		}
-	}
-	return answer.Err()
-}
-
-// plainValue turns a value of SQLite, which has neither booleans nor times, into what PostgreSQL would return: nil,
-// bool, int64, float64, string or a time in UTC. declared is the column's type.
-func plainValue(declared string, value any) (any, error) {
-	switch v := value.(type) {
-	case int64:
-		if strings.HasPrefix(declared, "BOOL") {
-			if v != 0 && v != 1 {
-				return nil, fmt.Errorf("%d is not a boolean", v)
-			}
-			return v == 1, nil
-		}
-	case []byte:
-		if strings.HasPrefix(declared, "VARCHAR") || declared == "TEXT" {
-			return nil, fmt.Errorf("%v is not text", v)
-		}
-		return string(v), nil
-	case time.Time:
-		return v.UTC(), nil
-	case string:
-		if strings.HasPrefix(declared, "TIMESTAMP") || strings.HasPrefix(declared, "DATETIME") {
-			return parseTime(v)
-		}
-	}
-	return value, nil
-}
-
-// datePart is PostgreSQL's date_part('epoch', time) for SQLite.
-func datePart(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-	if args[1] == nil {
-		return nil, nil
-	}
-	t, err := parseTime(fmt.Sprint(args[1]))
-	return float64(t.UnixMicro()) / 1e6, err
-}
-
-// parseTime reads a time as Django, SQLite and PostgreSQL write it into text. A time without a zone is in UTC.
-func parseTime(s string) (t time.Time, err error) {
-	for _, zone := range []string{"", "Z07:00", "Z07"} {
-		if t, err = time.Parse(time.DateTime+zone, strings.Replace(s, "T", " ", 1)); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return t, fmt.Errorf("%q is not a time", s)
-}
-
 // explain turns an error of reading into the sentence, the cure and the exit code that people see. It contains no
 // password: it quotes only the server's own message, the address less its secrets, and the network's error.
 func explain(d database, err error) error { return explainAs("read", d, err) }
@@ -599,7 +456,7 @@ func explainAs(doing string, d database, err error) error {
 		what = network.Error()
 		hint = "check that PostgreSQL runs and that the host and port in the database address are right"
 	case d.postgres == nil &&
-		(errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR) || errors.Is(err, errNoFile)):
+		(errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR) || errors.Is(err, sqlread.ErrNoFile)):
 		hint = "name a SQLite database, or a script that ends in .sql, as sqlite:FILE"
 	case errors.Is(err, sqlread.ErrNoAnswer):
 		hint = "check that the database is not overloaded or locked, and that the network lets its answers through"

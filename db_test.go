@@ -566,21 +566,6 @@ func TestReadOnly(t *testing.T) {
 	})
 }
 
-func TestParseTime(t *testing.T) {
-	want := time.Date(2026, 11, 22, 10, 0, 0, 250e6, time.UTC)
-	for _, s := range []string{"2026-11-22 10:00:00.25", "2026-11-22T10:00:00.25Z", "2026-11-22 11:00:00.250000+01:00",
-		"2026-11-22 11:00:00.25+01"} {
-		if got, err := parseTime(s); err != nil || !got.Equal(want) {
-			t.Errorf("%s is %v, %v; want %v", s, got, err, want)
-		}
-	}
-	for _, s := range []string{"", "yesterday", "2026-11-22", "1763805600"} {
-		if got, err := parseTime(s); err == nil {
-			t.Errorf("%q is %v, want an error", s, got)
-		}
-	}
-}
-
 // sqliteFile makes a SQLite database of the SQL and returns its path.
 func sqliteFile(t testing.TB, sql string) string {
 	t.Helper()

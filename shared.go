@@ -15,7 +15,7 @@ import (
 
 const (
 	pingEvery   = 5 * time.Second // how often a lock's connection is pinged; also how long a spare one is kept
-	pingLimit   = 8 * time.Second // for the answer, beside sqlread.AnswerMargin
+	pingLimit   = 8 * time.Second // for the answer, beside sqlread's margin
 	sharedClass = 0x76736361      // of advisory locks: "vsca"; the pool's id is the other half
 )
 

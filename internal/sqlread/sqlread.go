@@ -18,7 +18,7 @@ import (
 
 const (
 	NoLimit      = 0               // instead of a statement's limit: only the context ends it
-	AnswerMargin = 2 * time.Second // how much longer than its limit a statement's answer is waited for
+	answerMargin = 2 * time.Second // how much longer than its limit a statement's answer is waited for
 	closeLimit   = time.Second
 )
 
@@ -59,16 +59,16 @@ type Rows struct {
 	Each    func(row []any) error // takes each row instead of Values; the row is valid until it returns
 }
 
-// Within returns the context for waiting for the answer to a statement with that limit.
-func Within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+// within returns the context for waiting for the answer to a statement with that limit.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if limit == NoLimit {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, limit+AnswerMargin, ErrNoAnswer)
+	return context.WithTimeoutCause(ctx, limit+answerMargin, ErrNoAnswer)
 }
 
-// Cause returns why the context ended, if it has and there is an error, and else the error.
-func Cause(ctx context.Context, err error) error {
+// cause returns why the context ended, if it has and there is an error, and else the error.
+func cause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -123,7 +123,7 @@ func (s *Server) connect(ctx context.Context) (*Conn, error) {
 	for _, conn := range refused {
 		conn.Close()
 	}
-	return &Conn{s, protocol}, Cause(ctx, err)
+	return &Conn{s, protocol}, cause(ctx, err)
 }
 
 // dialOnce makes dial keep connections on which PostgreSQL refuses TLS, by their addresses, and return them for the
@@ -168,7 +168,7 @@ func (d *dialled) Close() error {
 // Send sends statements in one round trip, and waits for their answers within the limit. No statement stays prepared,
 // since PgBouncer gives each transaction any of its connections.
 func (c *Conn) Send(ctx context.Context, limit time.Duration, all ...Statement) error {
-	ctx, cancel := Within(ctx, limit)
+	ctx, cancel := within(ctx, limit)
 	defer cancel()
 	batch := &pgconn.Batch{}
 	for _, one := range all {
@@ -187,10 +187,10 @@ func (c *Conn) Send(ctx context.Context, limit time.Duration, all ...Statement) 
 			answer.Close() // answers.Close returns its error
 		} else if err := into.read(answer); err != nil {
 			answers.Close()
-			return Cause(ctx, err)
+			return cause(ctx, err)
 		}
 	}
-	return Cause(ctx, answers.Close())
+	return cause(ctx, answers.Close())
 }
 
 // Done keeps the connection for the server's next transaction, or closes it.
@@ -249,7 +249,7 @@ func (r *Rows) read(answer *pgconn.ResultReader) error {
 				return fmt.Errorf("column %s: %w", r.Columns[i], err)
 			}
 		}
-		if err := r.Add(row); err != nil {
+		if err := r.add(row); err != nil {
 			return err
 		}
 	}
@@ -257,8 +257,8 @@ func (r *Rows) read(answer *pgconn.ResultReader) error {
 	return err
 }
 
-// Add adds a row to the answer, a copy of it to Values.
-func (r *Rows) Add(row []any) error {
+// add adds a row to the answer, a copy of it to Values.
+func (r *Rows) add(row []any) error {
 	if r.Each != nil {
 		return r.Each(row)
 	}

@@ -64,10 +64,10 @@ func TestRows(t *testing.T) {
 	row := []any{0}
 	for i := range 3 {
 		row[0] = i
-		if err := all.Add(row); err != nil {
+		if err := all.add(row); err != nil {
 			t.Error(err)
 		}
-		if err := one.Add(row); err != io.EOF {
+		if err := one.add(row); err != io.EOF {
 			t.Errorf("the error of Each is lost: %v", err)
 		}
 	}
@@ -100,6 +100,21 @@ func TestDialOnce(t *testing.T) {
 		}
 		if _, err := dial(t.Context(), "tcp", "host:5432"); err != nil || dials == 2 != isKept {
 			t.Errorf("%q: %d dials, %v", answer, dials, err)
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	want := time.Date(2026, 11, 22, 10, 0, 0, 250e6, time.UTC)
+	for _, s := range []string{"2026-11-22 10:00:00.25", "2026-11-22T10:00:00.25Z", "2026-11-22 11:00:00.250000+01:00",
+		"2026-11-22 11:00:00.25+01"} {
+		if got, err := parseTime(s); err != nil || !got.Equal(want) {
+			t.Errorf("%s is %v, %v; want %v", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "yesterday", "2026-11-22", "1763805600"} {
+		if got, err := parseTime(s); err == nil {
+			t.Errorf("%q is %v, want an error", s, got)
 		}
 	}
 }
