@@ -16,6 +16,7 @@ func TestParseDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	script := "sqlite:" + filepath.Join(working, "testdata/vespene.sql")
 	for address, key := range map[string]string{
 		"postgres://user:secret@db.example.com/vespene?sslmode=disable":  "postgres://db.example.com:5432/vespene",
 		"postgresql://user@db.example.com:6432/vespene":                  "postgres://db.example.com:6432/vespene",
@@ -28,7 +29,7 @@ func TestParseDatabase(t *testing.T) {
 		"host=h dbname=d user=u keepalives=2":                                 "postgres://h:5432/d",
 		"hostaddr=127.0.0.1 user=u dbname=d":                                  "postgres://127.0.0.1:5432/d",
 		"postgres:///d?hostaddr=127.0.0.1":                                    "postgres://127.0.0.1:5432/d",
-		"sqlite:testdata/vespene.sql":                                         "sqlite:" + filepath.Join(working, "testdata/vespene.sql"),
+		"sqlite:testdata/vespene.sql":                                         script,
 		"sqlite:/var/../var/a?b#c.db":                                         "sqlite:/var/a?b#c.db",
 	} {
 		d, err := parseDatabase(address)

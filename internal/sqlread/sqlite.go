@@ -24,8 +24,8 @@ func init() {
 	sqlite.MustRegisterDeterministicScalarFunction("date_part", 2, datePart)
 }
 
-// QuerySQLite runs a query within the limit on a SQLite file, to which it does not write, or on what a script, with the
-// ending .sql, makes in memory. Booleans and times are values as of PostgreSQL, by the types that columns are declared with.
+// QuerySQLite runs a query within the limit on a SQLite file, to which it does not write, or on what a script with the
+// ending .sql makes in memory. Columns that are declared as booleans or times have such values.
 func QuerySQLite(ctx context.Context, path string, limit time.Duration, into *Rows, query string, args ...any) error {
 	ctx, cancel := within(ctx, limit)
 	defer cancel()

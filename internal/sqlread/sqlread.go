@@ -1,5 +1,6 @@
 // Package sqlread runs a transaction on PostgreSQL in one round trip, and fast: one connection also where the server
-// refuses TLS, all statements in one batch, and rows decoded without pgx's registry of types.
+// refuses TLS, all statements in one batch, and rows decoded without pgx's registry of types. It runs the same queries
+// on SQLite.
 package sqlread
 
 import (
