@@ -69,11 +69,13 @@ func TestOneStatementForBoth(t *testing.T) {
 		t.Errorf("PostgreSQL %+v\nscript %+v\nfile %+v", fromPostgres, fromScript, fromFile)
 	}
 	linux := fromPostgres["linux"]
-	if linux.queuedBuilds != 6 || linux.queuedProjects != 3 || linux.running != 2 || linux.overdue.count+linux.expired.count+
-		linux.projectless.count != 0 || linux.columns.get("build_latest") != true || linux.columns.get("multiplier") != 1.0 {
+	stale := linux.overdue.count + linux.expired.count + linux.projectless.count
+	if linux.queuedBuilds != 6 || linux.queuedProjects != 3 || linux.running != 2 || stale != 0 ||
+		linux.columns.get("build_latest") != true || linux.columns.get("multiplier") != 1.0 {
 		t.Errorf("linux is %+v", linux)
 	}
-	if pools := read(t, address, "legacy", "nope", "linux"); len(pools) != 2 || pools["legacy"].enabled || !pools["linux"].enabled {
+	pools := read(t, address, "legacy", "nope", "linux")
+	if len(pools) != 2 || pools["legacy"].enabled || !pools["linux"].enabled {
 		t.Errorf("by name: %+v", pools)
 	}
 }
@@ -106,7 +108,7 @@ func TestRealDatabase(t *testing.T) {
 	}
 }
 
-// TestMisleadingBuilds: which builds mislead the counts, on both databases.
+// TestMisleadingBuilds: which builds are stale, on both databases.
 func TestMisleadingBuilds(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
@@ -130,7 +132,8 @@ func TestMisleadingBuilds(t *testing.T) {
 		"INSERT INTO worker_pools (id, name) VALUES (1, 'web'), (2, 'idle')",
 		"INSERT INTO projects (id, timeout) VALUES (1, 60), (2, 120)"}
 	for _, build := range builds {
-		sql = append(sql, "INSERT INTO builds (id, status, queued_time, start_time, project_id, worker_pool_id) VALUES ("+build+", 1)")
+		sql = append(sql, "INSERT INTO builds (id, status, queued_time, start_time, project_id, worker_pool_id) "+
+			"VALUES ("+build+", 1)")
 	}
 	_, _, address := postgresDatabase(t, sql...)
 	for _, address := range []string{address, "sqlite:" + sqliteFile(t, strings.Join(sql, ";\n"))} {
@@ -147,7 +150,8 @@ func TestMisleadingBuilds(t *testing.T) {
 			t.Errorf("%s: idle is %+v", d.key, idle)
 		}
 		if web.queuedBuilds != 5 || web.queuedProjects != 2 || web.running != 6 {
-			t.Errorf("%s: %d queued of %d projects, %d running; want 5, 2, 6", d.key, web.queuedBuilds, web.queuedProjects, web.running)
+			t.Errorf("%s: %d queued of %d projects, %d running; want 5, 2, 6",
+				d.key, web.queuedBuilds, web.queuedProjects, web.running)
 		}
 		for what, m := range map[string][2]stale{
 			"overdue":     {web.overdue, {3, 3 * time.Hour}},
@@ -186,20 +190,25 @@ func TestBuilds(t *testing.T) {
 		{build{19, 1, 0, at(0), never, never, 60, "QUEUED"}, 1, true, "queued at the beginning"},
 		{build{18, 1, 19, at(s), at(2 * s), at(3*s + µs), 60, "SUCCESS"}, 1, true, "queued in the window"},
 		{build{17, 2, 18, at(h), never, at(2 * h), 120, "ABORTED"}, 1, true, "queued in the window, and never started"},
-		{build{16, 0, 0, at(9999 * h), never, never, 60, "QUEUED"}, 1, true, "its project is gone; queued after the window"},
+		{build{16, 0, 0, at(9999 * h), never, never, 60, "QUEUED"}, 1, true,
+			"its project is gone; queued after the window"},
 		{build{1, 1, 0, at(-h), at(-h + s), at(0), 60, "FAILURE"}, 1, true, "ended at the beginning"},
 		{build{2, 1, 0, at(-h), at(-h + s), at(-µs), 60, "FAILURE"}, 1, false, "over by then"},
 		{build{3, 1, 0, at(-h), at(0), never, 60, "ORPHANED"}, 1, true, "started at the beginning; its end is unknown"},
 		{build{4, 1, 0, at(-h), at(h), at(-2 * h), 60, "SUCCESS"}, 1, true, "started in the window, and ended before"},
-		{build{5, 1, 0, at(-h), at(-µs), never, 60, "ORPHANED"}, 1, false, "started before; it does not run, and its end is unknown"},
+		{build{5, 1, 0, at(-h), at(-µs), never, 60, "ORPHANED"}, 1, false,
+			"started before; it does not run, and its end is unknown"},
 		{build{6, 2, 0, at(-99 * h), at(-98 * h), never, 120, "RUNNING"}, 1, true, "runs still"},
-		{build{7, 2, 0, at(-99 * h), at(-98 * h), at(-97 * h), 120, "RUNNING"}, 1, false, "has ended, whatever its status is"},
+		{build{7, 2, 0, at(-99 * h), at(-98 * h), at(-97 * h), 120, "RUNNING"}, 1, false,
+			"has ended, whatever its status is"},
 		{build{8, 1, 0, at(-99 * h), never, never, 60, "QUEUED"}, 1, true, "is queued still"},
 		{build{9, 1, 0, at(-99 * h), never, never, 60, "UNKNOWN"}, 1, false, "never started, queued for too long"},
-		{build{10, 1, 0, at(-abort), never, never, 60, "ABORTED"}, 1, true, "never started, queued for as long as it may be"},
+		{build{10, 1, 0, at(-abort), never, never, 60, "ABORTED"}, 1, true,
+			"never started, queued for as long as it may be"},
 		{build{11, 1, 0, at(-abort - µs), never, at(-h), 60, "ORPHANED"}, 1, false, "orphaned before the window"},
 		{build{12, 1, 0, never, never, never, 60, "QUEUED"}, 1, true, "without any time"},
-		{build{13, 0, 0, never, at(-99 * h), at(-98 * h), 60, "SUCCESS"}, 1, true, "without a queued_time, although over"},
+		{build{13, 0, 0, never, at(-99 * h), at(-98 * h), 60, "SUCCESS"}, 1, true,
+			"without a queued_time, although over"},
 		{build{14, 0, 0, at(s), never, never, 60, "QUEUED"}, 2, false, "of another pool"},
 		{build{15, 1, 0, at(-h), at(-h), at(s), 60, "SUCCESS"}, 1, true, "ran at the beginning"},
 	}
@@ -218,8 +227,9 @@ func TestBuilds(t *testing.T) {
 	var want []build
 	for _, test := range tests {
 		b := test.b
-		script += fmt.Sprintf("\nINSERT INTO builds (id, project_id, pipeline_parent_build_id, queued_time, start_time, end_time, status, worker_pool_id) "+
-			"VALUES (%d, %s, %s, %s, %s, %s, '%s', %d);", b.id, or(b.project, 0, fmt.Sprint(b.project)), or(b.parent, 0, fmt.Sprint(b.parent)),
+		script += fmt.Sprintf("\nINSERT INTO builds (id, project_id, pipeline_parent_build_id, queued_time, "+
+			"start_time, end_time, status, worker_pool_id) VALUES (%d, %s, %s, %s, %s, %s, '%s', %d);",
+			b.id, or(b.project, 0, fmt.Sprint(b.project)), or(b.parent, 0, fmt.Sprint(b.parent)),
 			quoted(b.queued), quoted(b.started), quoted(b.ended), b.status, test.pool)
 		if test.read {
 			want = append(want, b)
@@ -289,11 +299,14 @@ func TestBuildsErrors(t *testing.T) {
 	const drop = "ALTER TABLE builds DROP COLUMN pipeline_parent_build_id"
 	_, _, old := postgresDatabase(t, schema, drop)
 	const timely = "INSERT INTO builds (id, status, queued_time, worker_pool_id) VALUES (1, 'QUEUED', 'yesterday', 1)"
+	const binary = "INSERT INTO builds (id, status, worker_pool_id) VALUES (1, x'00', 1)"
 	for _, test := range []struct{ address, want, hint string }{
-		{old, "not a Vespene database, or one older than autoscaling: column b.pipeline_parent_build_id does not exist", "manage.py migrate"},
-		{"sqlite:" + sqliteFile(t, schema+drop), "not a Vespene database, or one older than autoscaling", "manage.py migrate"},
+		{old, "not a Vespene database, or one older than autoscaling: column b.pipeline_parent_build_id does not exist",
+			"manage.py migrate"},
+		{"sqlite:" + sqliteFile(t, schema+drop), "not a Vespene database, or one older than autoscaling",
+			"manage.py migrate"},
 		{"sqlite:" + sqliteFile(t, schema+timely), `"yesterday" is not a time`, "see that the file is whole"},
-		{"sqlite:" + sqliteFile(t, schema+"INSERT INTO builds (id, status, worker_pool_id) VALUES (1, x'00', 1)"), "is not text", "see that the file is whole"},
+		{"sqlite:" + sqliteFile(t, schema+binary), "is not text", "see that the file is whole"},
 	} {
 		d, err := parseDatabase(test.address)
 		if err != nil {
@@ -301,23 +314,27 @@ func TestBuildsErrors(t *testing.T) {
 		}
 		builds, err := d.readBuilds(t.Context(), 1, time.Unix(0, 0), 0, nil)
 		var f *failure
-		if !errors.As(err, &f) || f.code != exitDatabase || builds != nil || !strings.Contains(f.Error(), test.want) || !strings.Contains(f.hint, test.hint) {
+		if !errors.As(err, &f) || f.code != exitDatabase || builds != nil ||
+			!strings.Contains(f.Error(), test.want) || !strings.Contains(f.hint, test.hint) {
 			t.Errorf("%s: %d builds, error %v; want %q, %q", d.key, len(builds), err, test.want, test.hint)
 		}
 	}
 }
 
-// TestBuildsTakeTheirTime: neither a role's limit nor those of the other read apply to the read of builds, which is read-only
-// all the same.
+// TestBuildsTakeTheirTime: neither a role's limit nor those of the other read apply to the read of builds, which is
+// read-only all the same.
 func TestBuildsTakeTheirTime(t *testing.T) {
 	t.Parallel()
-	long := statementLimit + answerMargin + time.Second
-	c, name, address := postgresDatabase(t, fileContent(t, "schema.sql"), reversedBuilds(1), "ALTER TABLE builds RENAME TO records",
-		fmt.Sprintf("CREATE VIEW builds AS SELECT records.* FROM records, pg_sleep(%v) WHERE current_setting('transaction_read_only') = 'on'", long.Seconds()))
+	long := statementLimit + 3*time.Second // and the answer's margin
+	c, name, address := postgresDatabase(t, fileContent(t, "schema.sql"), reversedBuilds(1),
+		"ALTER TABLE builds RENAME TO records",
+		fmt.Sprintf("CREATE VIEW builds AS SELECT records.* FROM records, pg_sleep(%v) "+
+			"WHERE current_setting('transaction_read_only') = 'on'", long.Seconds()))
 	c.exec(t, name, "ALTER ROLE postgres IN DATABASE "+name+" SET statement_timeout = '200ms'")
 	conn := c.connect(t, name)
 	defer conn.Close(context.Background())
-	if _, err := conn.PgConn().Exec(t.Context(), "BEGIN READ ONLY; SELECT * FROM builds").ReadAll(); err == nil || !strings.Contains(err.Error(), "statement timeout") {
+	_, err := conn.PgConn().Exec(t.Context(), "BEGIN READ ONLY; SELECT * FROM builds").ReadAll()
+	if err == nil || !strings.Contains(err.Error(), "statement timeout") {
 		t.Errorf("another read ends with %v, want the role's limit to end it", err)
 	}
 	d, err := parseDatabase(address)
@@ -339,8 +356,8 @@ func TestBuildsInterrupted(t *testing.T) {
 	conn := c.connect(t, name)
 	defer conn.Close(context.Background())
 	active := func() (n int) {
-		if err := conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND "+
-			"pid <> pg_backend_pid()", name).Scan(&n); err != nil {
+		if err := conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_stat_activity "+
+			"WHERE datname = $1 AND state = 'active' AND pid <> pg_backend_pid()", name).Scan(&n); err != nil {
 			t.Error(err)
 		}
 		return n
@@ -362,7 +379,8 @@ func TestBuildsInterrupted(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		})
-		if took := time.Since(ended); err == nil || !strings.Contains(err.Error(), "ended by SIGTERM") || builds != nil || took > 5*time.Second {
+		took := time.Since(ended)
+		if err == nil || !strings.Contains(err.Error(), "ended by SIGTERM") || builds != nil || took > 5*time.Second {
 			t.Errorf("%s: %d builds, %v, %v after the signal", d.key, len(builds), err, took)
 		}
 		if testkit.ThroughBouncer() { // which passes it on when we are gone
@@ -411,16 +429,20 @@ func TestDatabaseErrors(t *testing.T) {
 	}
 	for _, test := range []struct{ address, want, hint string }{
 		{empty, "not a Vespene database, or one older than autoscaling", "check the name"},
-		{old, "not a Vespene database, or one older than autoscaling: no column worker_pools.multiplier", "manage.py migrate"},
+		{old, "not a Vespene database, or one older than autoscaling: no column worker_pools.multiplier",
+			"manage.py migrate"},
 		{older, "not a Vespene database, or one older than autoscaling", "manage.py migrate"},
 		{c.address("nope"), `database "nope" does not exist`, "check the name"},
 		{fmt.Sprintf("postgres://secretive:WRONG-word@127.0.0.1:%d/%s", c.Port, name), "password authentication failed", "check the user and the password"},
 		{fmt.Sprintf("postgres://secretive:sEcret-Word@127.0.0.1:%d/%s", c.Port, guarded), "permission denied for table",
 			"GRANT SELECT ON worker_pools, builds, projects TO secretive"},
 		{"postgres://u:sEcret-Word@127.0.0.1:1/vespene", "connection refused", "check that PostgreSQL runs"},
-		{"host=127.0.0.1 port=1 user=u password=sEcret-Word dbname=vespene", "connection refused", "check that PostgreSQL runs"},
-		{"postgres://u:sEcret-Word@no-such-host.invalid/vespene", "no-such-host.invalid", "check the host in the database address"},
-		{"postgres://u:sEcret-Word@" + silent.Addr().String() + "/vespene", "no answer within the time limit", "check that the database"},
+		{"host=127.0.0.1 port=1 user=u password=sEcret-Word dbname=vespene", "connection refused",
+			"check that PostgreSQL runs"},
+		{"postgres://u:sEcret-Word@no-such-host.invalid/vespene", "no-such-host.invalid",
+			"check the host in the database address"},
+		{"postgres://u:sEcret-Word@" + silent.Addr().String() + "/vespene", "no answer within the time limit",
+			"check that the database"},
 		{"sqlite:" + filepath.Join(t.TempDir(), "nope.db"), "no such file", "name a SQLite database"},
 		{"sqlite:" + filepath.Join(t.TempDir(), "nope.sql"), "no such file", "name a SQLite database"},
 		{"sqlite:" + t.TempDir(), "is a directory", "name a SQLite database"},
@@ -432,10 +454,12 @@ func TestDatabaseErrors(t *testing.T) {
 		t.Run(test.want, func(t *testing.T) {
 			t.Parallel()
 			f := readError(t, test.address)
-			if !strings.Contains(f.Error(), test.want) || !strings.Contains(f.hint, test.hint) || test.hint == "" && f.hint != "" || strings.Contains(f.Error(), "\n") {
+			if !strings.Contains(f.Error(), test.want) || !strings.Contains(f.hint, test.hint) ||
+				test.hint == "" && f.hint != "" || strings.Contains(f.Error(), "\n") {
 				t.Errorf("error %q, hint %q; want %q, %q", f, f.hint, test.want, test.hint)
 			}
-			if all := strings.ToLower(f.Error() + f.hint); strings.Contains(all, "secret-word") || strings.Contains(all, "wrong-word") {
+			all := strings.ToLower(f.Error() + f.hint)
+			if strings.Contains(all, "secret-word") || strings.Contains(all, "wrong-word") {
 				t.Errorf("the password is in %q, hint %q", f, f.hint)
 			}
 		})
@@ -463,7 +487,8 @@ func TestDatabaseClock(t *testing.T) {
 	}
 }
 
-// TestSourceIsNotWrittenTo: reading a SQLite database makes no files beside it, also with a write-ahead log that is used now.
+// TestSourceIsNotWrittenTo: reading a SQLite database makes no files beside it, also with a write-ahead log that is in
+// use.
 func TestSourceIsNotWrittenTo(t *testing.T) {
 	t.Parallel()
 	for name, log := range map[string]bool{"rollback journal": false, "write-ahead log": true, "in use": true} {
@@ -479,7 +504,8 @@ func TestSourceIsNotWrittenTo(t *testing.T) {
 			}
 		}
 		before := snapshot(t, filepath.Dir(path))
-		r := vespene(t, "--database", "sqlite:"+path, "--state", newState(t), "--dry-run", "--output", "json", "--queue", "linux")
+		r := vespene(t, "--database", "sqlite:"+path, "--state", newState(t), "--dry-run", "--output", "json",
+			"--queue", "linux")
 		if got := r.records(t)[0]["maximum"]; got != map[bool]float64{false: 10, true: 77}[name == "in use"] {
 			t.Errorf("%s: maximum %v, %s", name, got, r.stderr)
 		}
@@ -501,7 +527,8 @@ func TestStatementTimeout(t *testing.T) {
 	begun := time.Now()
 	r := vespene(t, "--database", address, "--state", newState(t))
 	if took := time.Since(begun); r.code != exitDatabase || took > 45*time.Second || took < statementLimit ||
-		!strings.Contains(r.stderr, "statement timeout") || !strings.Contains(r.stderr, "CREATE INDEX CONCURRENTLY") || r.stdout != "" {
+		!strings.Contains(r.stderr, "statement timeout") || !strings.Contains(r.stderr, "CREATE INDEX CONCURRENTLY") ||
+		r.stdout != "" {
 		t.Errorf("after %v: exit %d, %q, %q", took, r.code, r.stdout, r.stderr)
 	}
 }
@@ -535,109 +562,10 @@ func TestReadOnly(t *testing.T) {
 	defer conn.Close(context.Background())
 	waitFor(t, func() bool {
 		var open int
-		err := conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
-			name).Scan(&open)
+		err := conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_stat_activity "+
+			"WHERE datname = $1 AND pid <> pg_backend_pid()", name).Scan(&open)
 		return err == nil && open == 0
 	})
-}
-
-func TestParseDatabase(t *testing.T) {
-	t.Setenv("PGPASSWORD", "")
-	working, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for address, key := range map[string]string{
-		"postgres://user:secret@db.example.com/vespene?sslmode=disable":  "postgres://db.example.com:5432/vespene",
-		"postgresql://user@db.example.com:6432/vespene":                  "postgres://db.example.com:6432/vespene",
-		"host=db.example.com dbname=vespene user=u password='a b://c@d'": "postgres://db.example.com:5432/vespene",
-		"postgres://u:a%40b%2Fc@h/d":                                     "postgres://h:5432/d",
-		"postgres://u@h1:1,h2:2/d?sslmode=prefer":                        "postgres://h1:1,h2:2/d",
-		"postgres://u@h": "postgres://h:5432/u",
-		"host=h hostaddr=127.0.0.1 user=u dbname=d":                           "postgres://h:5432/d",
-		"host=h dbname=d user=u keepalives=1 gssencmode=disable timezone=UTC": "postgres://h:5432/d",
-		"host=h dbname=d user=u keepalives=2":                                 "postgres://h:5432/d",
-		"hostaddr=127.0.0.1 user=u dbname=d":                                  "postgres://127.0.0.1:5432/d",
-		"postgres:///d?hostaddr=127.0.0.1":                                    "postgres://127.0.0.1:5432/d",
-		"sqlite:testdata/vespene.sql":                                         "sqlite:" + filepath.Join(working, "testdata/vespene.sql"),
-		"sqlite:/var/../var/a?b#c.db":                                         "sqlite:/var/a?b#c.db",
-	} {
-		d, err := parseDatabase(address)
-		if err != nil || d.key != key {
-			t.Errorf("%s: key %q, %v; want %q", address, d.key, err, key)
-		}
-		if d.postgres != nil && (len(d.postgres.RuntimeParams) != 1 || d.postgres.RuntimeParams["application_name"] != "vespene-autoscale") {
-			t.Errorf("%s: startup parameters %v", address, d.postgres.RuntimeParams)
-		}
-	}
-	for _, address := range []string{
-		"sEcret", "sqlite:", "mysql://u:sEcret@h/d", "mysql://u:sEcret@h/d?a=b", "postgres://u:sEcret", "postgres://u:12/sEcret@h/d",
-		"postgres://u:12?sEcret@h/d", "postgres://u:12#sEcret@h/d", "postgres://u:sEc/ret@h/d", "postgres://u:sEcret@h:port/d",
-		"host=h password=sE cret", "hostaddr=sEcret host=h", "postgres://u:sEcret@h/d?sslmode=nope", "postgres://u:sE%zzcret@h/d",
-		"Postgres://u:sEcret@h/d", "postgres://sEcret@@h", "postgres://u:p@sEcret@h/d", "password=a sEcretpart=x", "postgres://u@h/d?sEcret=x", "dbname=postgres://u:sEcret@h/d",
-		"host=h dbname='user=u password=sEcret'",
-	} {
-		d, err := parseDatabase(address)
-		var f *failure
-		if !errors.As(err, &f) || f.code != exitUsage || strings.Contains(strings.ToLower(f.Error()+f.hint), "ecret") {
-			t.Errorf("%s: %+v, error %v; want one that leads to exit %d and names no part", address, d, err, exitUsage)
-		}
-	}
-	_, err = parseDatabase("postgres://u:sEcret@h/d?sslmode=verify-full&sslrootcert=/nope/ca.pem")
-	if err == nil || !strings.Contains(err.Error(), "/nope/ca.pem") || strings.Contains(err.Error(), "sEcret") {
-		t.Errorf("a certificate that is not there: %v", err)
-	}
-}
-
-// FuzzAddress: of an address that is refused no part is told, and of one that is not, the password is in no key.
-func FuzzAddress(f *testing.F) {
-	const secret = "sEcReT9"
-	f.Fuzz(func(t *testing.T, address string) {
-		d, err := parseDatabase(address)
-		var failed *failure
-		if err != nil {
-			var file *os.PathError // a certificate's, which is named
-			if !errors.As(err, &failed) || failed.code != exitUsage || !errors.As(err, &file) && strings.Contains(failed.Error()+failed.hint, secret) {
-				t.Fatalf("%q: error %v", address, err)
-			}
-			return
-		}
-		if d.postgres == nil {
-			if !filepath.IsAbs(d.file) || d.key != "sqlite:"+d.file {
-				t.Fatalf("%q: %+v", address, d)
-			}
-			return
-		}
-		public := d.postgres.Host + d.postgres.Database + d.postgres.User
-		for _, other := range d.postgres.Fallbacks {
-			public += other.Host
-		}
-		if !strings.Contains(public, secret) && strings.Contains(d.key, secret) {
-			t.Fatalf("%q: key %q", address, d.key)
-		}
-		if strings.Contains(d.key, secret) && strings.HasPrefix(address, "postgres") && !strings.Contains(address, "%") && strings.Contains(d.key, "@") {
-			t.Fatalf("%q: key %q", address, d.key)
-		}
-		for name := range d.postgres.RuntimeParams {
-			if !slices.Contains([]string{"application_name", "options", "search_path"}, name) {
-				t.Fatalf("%q: startup parameter %q", address, name)
-			}
-		}
-	})
-}
-
-func TestParseTime(t *testing.T) {
-	want := time.Date(2026, 11, 22, 10, 0, 0, 250e6, time.UTC)
-	for _, s := range []string{"2026-11-22 10:00:00.25", "2026-11-22T10:00:00.25Z", "2026-11-22 11:00:00.250000+01:00", "2026-11-22 11:00:00.25+01"} {
-		if got, err := parseTime(s); err != nil || !got.Equal(want) {
-			t.Errorf("%s is %v, %v; want %v", s, got, err, want)
-		}
-	}
-	for _, s := range []string{"", "yesterday", "2026-11-22", "1763805600"} {
-		if got, err := parseTime(s); err == nil {
-			t.Errorf("%q is %v, want an error", s, got)
-		}
-	}
 }
 
 // sqliteFile makes a SQLite database of the SQL and returns its path.

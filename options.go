@@ -211,7 +211,7 @@ func (s *scaler) openDatabase(c *cli.Context) (err error) {
 			"--shared needs a PostgreSQL database, which hosts can share")
 	}
 	if s.shared {
-		s.database.idle = &idle{}
+		s.database.postgres.Keep(pingEvery)
 	}
 	return nil
 }
