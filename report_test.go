@@ -317,7 +317,7 @@ func TestTerminal(t *testing.T) {
 	state := pastOf(t, demo, "linux", ended(time.Hour, 5, scaled, 0, ""), ended(time.Minute, 6, scaled, 0, ""))
 	onTerminal := func(environment, command string) string {
 		t.Helper()
-		cmd := exec.Command("script", "-qec", "stty cols 120; vespene-autoscale --database "+demo+" --state "+state+" "+command, "/dev/null")
+		cmd := exec.Command("script", "-qec", "stty cols 120; vespene-autoscale "+command+" --database "+demo+" --state "+state, "/dev/null")
 		cmd.Env = append(os.Environ(), "TERM=xterm", "NO_COLOR=", environment)
 		output, err := cmd.CombinedOutput()
 		if err != nil {
