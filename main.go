@@ -152,7 +152,7 @@ func scale(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (co
 	}
 	ended := worse(code, exitCode(cmp.Or(context.Cause(ctx), err)))
 	ctx = context.WithoutCancel(ctx)
-	s.openPast(nil) // without what was read before this run
+	s.usePast(nil) // without what was read before this run
 	var all []poolStatus
 	for _, name := range s.names {
 		if p, exists := s.counts[name]; exists && p.enabled {
@@ -214,7 +214,7 @@ func openPast(ctx context.Context, s *scaler, path string) (err error) {
 			s.state.close() // nothing was written, and nothing is to stay beside it
 		}
 	}
-	s.openPast(all)
+	s.usePast(all)
 	return err
 }
 

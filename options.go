@@ -222,6 +222,6 @@ func (s *scaler) readState(ctx context.Context, c *cli.Context) error {
 	if err == nil {
 		s.state, err = readState(ctx, path)
 	}
-	s.openPast(nil)
+	s.usePast(nil)
 	return err
 }

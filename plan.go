@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -476,12 +475,13 @@ func told(all []fact, to audience) map[string]any {
 
 // environment returns the variables in which a command finds the facts. One that is NULL is empty.
 func environment(all []fact) (variables []string) {
-	values := told(all, toEnvironment)
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if values[name] == nil {
-			values[name] = ""
+	for _, f := range all {
+		if f.value == nil {
+			f.value = ""
 		}
-		variables = append(variables, fmt.Sprintf("VESPENE_%s=%v", strings.ToUpper(name), values[name]))
+		if f.to&toEnvironment != 0 {
+			variables = append(variables, fmt.Sprintf("VESPENE_%s=%v", strings.ToUpper(f.name), f.value))
+		}
 	}
 	return variables
 }
@@ -493,6 +493,12 @@ type lastRun struct {
 	open         bool      // an evaluation has no outcome: its command runs, or its run was killed
 }
 
+// settled returns the same without the open evaluation.
+func (l lastRun) settled() lastRun {
+	l.open = false
+	return l
+}
+
 // nextInterval returns when the interval after an evaluation begins: with its start if it scaled, and else with its
 // end, since nobody knows what it did until then.
 func nextInterval(outcome string, started, ended time.Time) time.Time {
@@ -500,6 +506,22 @@ func nextInterval(outcome string, started, ended time.Time) time.Time {
 		return started
 	}
 	return ended
+}
+
+// timing is when a pool is due.
+type timing struct {
+	isDue     bool
+	clockBack bool      // the last evaluation lies in the future
+	next      time.Time // zero: unknown
+}
+
+// timing returns when the pool is due, which is unknown while an evaluation is open.
+func (p plan) timing(last lastRun, now time.Time) *timing {
+	if last.open {
+		return &timing{}
+	}
+	isDue, clockBack := due(last.last, p.reevaluate, now)
+	return &timing{isDue, clockBack, nextDue(last.last, p.reevaluate)}
 }
 
 // due tells whether a pool whose interval began at last (zero: never) is due now. clockBack says that it is due only

@@ -43,8 +43,8 @@ type scaler struct {
 	read   time.Time // when they were
 }
 
-// openPast makes the state's past that of the pools; all is what was read of all pools at once, or nil.
-func (s *scaler) openPast(all map[int64]lastRun) {
+// usePast makes the open state the past of the pools; all is what was read of all pools at once, or nil.
+func (s *scaler) usePast(all map[int64]lastRun) {
 	local := &localPast{state: s.state, database: s.database.key, log: s.log, all: all, readAt: clock()}
 	s.past = local
 	if s.shared {
@@ -63,13 +63,6 @@ type turn struct {
 	result   *result      // nil: no command was run
 	outcome  string
 	err      error // why; nil: nothing went wrong
-}
-
-// timing is when a pool is due.
-type timing struct {
-	isDue     bool
-	clockBack bool      // the last evaluation lies in the future
-	next      time.Time // zero: unknown
 }
 
 // preparation is what is to be run for a pool.
@@ -209,15 +202,6 @@ func (s *scaler) settings(p pool) (settings, error) {
 	return checked, err
 }
 
-// timingOf returns when a pool is due, which is unknown while an evaluation is open.
-func timingOf(p plan, last lastRun, now time.Time) *timing {
-	if last.open {
-		return &timing{}
-	}
-	isDue, clockBack := due(last.last, p.reevaluate, now)
-	return &timing{isDue, clockBack, nextDue(last.last, p.reevaluate)}
-}
-
 // look reads what a turn begins with: the settings, the past, and when the pool is due. If the turn ends there, it has
 // an outcome.
 func (s *scaler) look(ctx context.Context, p pool) turn {
@@ -235,7 +219,7 @@ func (s *scaler) look(ctx context.Context, p pool) turn {
 	if err != nil {
 		return t.failed(err)
 	}
-	t.last, t.timing = last, timingOf(planned, last, now)
+	t.last, t.timing = last, planned.timing(last, now)
 	return t
 }
 
@@ -257,8 +241,8 @@ func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
 		return t.ended(notDue)
 	}
 	right, file, err := s.past.lock(ctx, p)
-	if isDue, _ := due(last.last, planned.reevaluate, now); errors.Is(err, errRunning) && !isDue && !s.force {
-		t.timing = &timing{next: nextDue(last.last, planned.reevaluate)}
+	if settled := planned.timing(last.settled(), now); errors.Is(err, errRunning) && !settled.isDue && !s.force {
+		t.timing = settled
 		return t.ended(notDue) // that run was forced: nothing that is due is blocked
 	}
 	if err != nil {
@@ -279,7 +263,7 @@ func (s *scaler) evaluate(ctx context.Context, t turn, right evaluator, lock *os
 		return t.failed(err)
 	}
 	readAt := clock()
-	t.now, t.last, t.timing = now, last, timingOf(planned, last, now)
+	t.now, t.last, t.timing = now, last, planned.timing(last, now)
 	if !t.timing.isDue && !s.force {
 		return t.ended(notDue)
 	}
@@ -328,7 +312,7 @@ func (s *scaler) complete(ctx context.Context, t turn, right evaluator, ended ti
 	}
 	done.outcome = t.outcome
 	began, unwritten := right.complete(ctx, done)
-	t.timing = &timing{isDue: t.timing.isDue, next: nextDue(began, p.reevaluate)}
+	t.timing = &timing{isDue: t.timing.isDue, next: p.timing(lastRun{last: began}, t.now).next}
 	if unwritten != nil {
 		t.timing.next = time.Time{}
 		if exitCode(unwritten) == exitState {
@@ -359,7 +343,7 @@ func (s *scaler) prepare(ctx context.Context, p pool, planned plan, last lastRun
 		return result, err
 	}
 	result.plan = &sized
-	if _, clockBack := due(last.last, planned.reevaluate, now); clockBack {
+	if planned.timing(last.settled(), now).clockBack {
 		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", p.name,
 			"last", last.last)
 	}

@@ -198,17 +198,18 @@ func writeStatus(o *term.Output, all []poolStatus) {
 
 // inOrder returns the names of settings in the order of defaults, and then of the alphabet.
 func inOrder(settings map[string]any) []string {
-	rank := func(name string) int {
-		for i, d := range defaults {
-			if d.setting == name {
-				return i
-			}
+	var names []string
+	for _, d := range defaults {
+		if _, has := settings[d.setting]; has {
+			names = append(names, d.setting)
 		}
-		return len(defaults)
 	}
-	return slices.SortedFunc(maps.Keys(settings), func(a, b string) int {
-		return cmp.Or(rank(a)-rank(b), cmp.Compare(a, b))
-	})
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // spelled returns the settings that have these names, on one line.
