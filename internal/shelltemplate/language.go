@@ -30,6 +30,8 @@ type interpreter struct {
 	rounds  int
 	steps   int
 	err     error
+
+	environment map[string]string // Render's
 }
 
 // unknown is the value of what was not computed. The value of a name that does not exist is the error that says so.
@@ -493,7 +495,8 @@ func (p *interpreter) print(value any, open, shut *pongo2.Token) {
 	if err != nil {
 		p.failAt(open, "%s %w", source, err)
 	}
-	at := place{from: p.command.Len(), kind: kind, source: source, value: word}
+	at := place{from: p.command.Len(), kind: kind, source: source, value: word,
+		variable: p.environment[strings.Trim(source, "{}- ")]}
 	if kind == refused { // what is wrong with it, and the cure, depends on where it stands
 		word = "x"
 	}

@@ -54,7 +54,7 @@ func Render(template string, values map[string]any, environment map[string]strin
 		return Command{}, err
 	}
 	p := &interpreter{lines: strings.SplitAfter(source, "\n"), live: true, values: values, locals: map[string]any{},
-		used: map[string]bool{}}
+		used: map[string]bool{}, environment: environment}
 	if p.tokens, err = lex(source); err != nil {
 		return Command{}, err
 	}
@@ -67,7 +67,7 @@ func Render(template string, values map[string]any, environment map[string]strin
 	} else if strings.TrimSpace(line) == "" {
 		return Command{}, errors.New("nothing to run: it renders to nothing but white space")
 	}
-	if err := checkPlaces(line, p.places, environment); err != nil {
+	if err := checkPlaces(line, p.places); err != nil {
 		return Command{}, err
 	}
 	return Command{line, slices.Sorted(maps.Keys(p.used))}, nil
