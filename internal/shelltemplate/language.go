@@ -21,7 +21,7 @@ type interpreter struct {
 	lines   []string // of the source, with their ends
 	tokens  tokenList
 	at      int             // of the next token
-	live    bool            // false in a branch that is not taken, where names are looked up, and nothing is computed or written
+	live    bool            // false in a branch that is not taken, where names are looked up, and nothing else happens
 	values  map[string]any  // Render's
 	locals  map[string]any  // of the tags around, before which values step back
 	used    map[string]bool // Command.Names
@@ -64,12 +64,19 @@ func (p *interpreter) failAt(t *pongo2.Token, format string, args ...any) {
 	p.fail(problem(t, format, args...))
 }
 
+// check fails at the token if there is an error.
+func (p *interpreter) check(t *pongo2.Token, err error) {
+	if err != nil {
+		p.failAt(t, "%w", err)
+	}
+}
+
 // unexpected is the error of a token that may not stand where it does.
 func (p *interpreter) unexpected(t *pongo2.Token, expected string) {
 	word, sentence := t.Val, expected+" is expected here, or it is not closed"
 	switch t.Typ {
 	case pongo2.TokenHTML: // the lexer ends a tag at a character that begins no token
-		word, sentence = t.Val[:1], "it is not closed, or has a character that means nothing there; "+cure("text", "verbatim")
+		word, sentence = t.Val[:1], cure("text", "unclosed")
 	case pongo2.TokenString:
 		word = ""
 	}
@@ -125,8 +132,8 @@ func (p *interpreter) expect(word string) *pongo2.Token {
 }
 
 // ends are the tags that may follow what is inside another; the last one closes it.
-var ends = map[string][]string{"if": {"elif", "else", "endif"}, "else": {"endif"}, "for": {"empty", "endfor"}, "empty": {"endfor"},
-	"with": {"endwith"}}
+var ends = map[string][]string{"if": {"elif", "else", "endif"}, "else": {"endif"}, "for": {"empty", "endfor"},
+	"empty": {"endfor"}, "with": {"endwith"}}
 
 // block reads up to one of the ends of the tag that it is inside of, "" for none, and returns that end's name.
 func (p *interpreter) block(tag string, depth int) (end string) {
@@ -218,8 +225,8 @@ func (p *interpreter) forTag(tag *pongo2.Token, depth int) {
 		return
 	}
 	rounds, err := roundsOf(over, len(names) == 2, order["sorted"])
-	if err != nil && p.computes() {
-		p.failAt(tag, "%w", err)
+	if p.computes() {
+		p.check(tag, err)
 	}
 	if order["reversed"] {
 		slices.Reverse(rounds)
@@ -257,7 +264,7 @@ func (p *interpreter) forTag(tag *pongo2.Token, depth int) {
 func (p *interpreter) name() string {
 	t := p.next()
 	if t.Typ != pongo2.TokenIdentifier {
-		p.failAt(t, "a name is expected here: {%% for NAME in LIST %%}, {%% for KEY, VALUE in MAP sorted %%} or {%% with NAME=VALUE %%}")
+		p.failAt(t, "%s", cure("text", "name"))
 	}
 	return t.Val
 }
@@ -314,9 +321,7 @@ func (p *interpreter) clause() bool {
 		return false
 	}
 	holds, err := compare(x, t.Val, y)
-	if err != nil {
-		p.failAt(t, "%w", err)
-	}
+	p.check(t, err)
 	return holds != not
 }
 
@@ -346,9 +351,7 @@ func (p *interpreter) compute(x any, operator *pongo2.Token, y any) any {
 		return unknown{}
 	}
 	value, err := compute(x, operator.Val, y)
-	if err != nil {
-		p.failAt(operator, "%w", err)
-	}
+	p.check(operator, err)
 	return value
 }
 

@@ -43,8 +43,7 @@ func checkPlaces(line string, places []place) error {
 	harmless := !strings.ContainsAny(line, "<>{[(")
 	for _, p := range places {
 		if p.from > 0 && line[p.from-1] == '$' {
-			return fmt.Errorf("%s stands directly behind $, which would make the name of a variable of it: "+
-				"put something between them", p.source)
+			return fmt.Errorf("%s %s", p.source, cure("misplaced", "name"))
 		}
 		harmless = harmless && p.kind == number
 	}
@@ -95,14 +94,12 @@ func checkIn(shell syntax.LangVariant, line string, places []place) error {
 			"here-document or the like): add |quote, or write it elsewhere", p.source, p.value)
 	}
 	found, err := check(file, shell, line, places)
-	switch i := slices.Index(found, false); {
-	case err != nil || i < 0 || parseErr != nil:
+	i := slices.Index(found, false)
+	if err != nil || i < 0 || parseErr != nil {
 		return err
-	case places[i].kind == jsonWord: // its quotes are the shell's, and make other words
-		return fmt.Errorf("%s %w", places[i].source, errJSON)
-	default:
-		return fmt.Errorf("%s stands where the shell's grammar has no word: make it a word of its own", places[i].source)
 	}
+	misplaced := map[bool]string{true: "json", false: "nowhere"}[places[i].kind == jsonWord] // its quotes make other words
+	return fmt.Errorf("%s %s", places[i].source, cure("misplaced", misplaced))
 }
 
 func parse(shell syntax.LangVariant, line string) (*syntax.File, error) {
@@ -241,7 +238,6 @@ func (c context) enter(n syntax.Node, line string) context {
 var (
 	wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 	escape      = regexp.MustCompile(`[^\\](\\\\)*\\(c|x.?|u.{0,3}|U.{0,7}|[0-7]{0,2})$`) // of $'…', before its end
-	errJSON     = errors.New(`is JSON, which stands between single quotes: '{"pool": {{ … |json }}}'`)
 )
 
 // check holds the value to the context of the node that it is in.
@@ -252,29 +248,28 @@ func (p place) check(line string, c context) error {
 	digits := before[len(strings.TrimRight(before, "0123456789")):]
 	isWhole := p.kind <= word && wholeNumber.MatchString(digits+p.value)
 	unquoted := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(p.value, "'"), "'"), `'\''`, "'")
+	misplaced := ""
 	switch {
 	case p.kind == refused:
 		return p.notPlain(c.inside)
 	case !isWhole && (c.computed || c.twice && p.kind == word && strings.Contains(line[c.word:p.from], "[")):
-		return errors.New("stands where a shell computes, or takes a name, or has rules of its own (arithmetic, a subscript, " +
-			"${…}, [[ … ]], <<, >&): only a whole number may, without a 0 before it")
+		misplaced = "computed"
 	case !isWhole && c.names && c.variable:
-		return errors.New("goes into a variable, and the command computes with variables elsewhere, in bash also with those " +
-			"that a text names: write the value where it is used")
+		misplaced = "variable"
 	case c.continued:
-		return errors.New(`stands in a here-document with a line that ends in \: end none with it there`)
+		misplaced = "continued"
 	case c.twice && (p.kind == quotedWord && !plainWord(unquoted) || p.kind == jsonWord && strings.ContainsAny(p.value, "[{")):
-		return errors.New("would be read twice there, the second time without its quotes (as eval, ssh, sh -c, trap, read or -v " +
-			"do): pass something plain, such as the pool's id, or hand it over in a file")
+		misplaced = "twice"
 	case p.kind == quotedWord && (!begins || c.backquotes || c.document):
-		return errors.New("is quoted, but stands inside quotes, a comment or something else in which quotes do not quote: " +
-			"take that away, or the |quote")
+		misplaced = "quoted"
 	case p.kind == jsonWord && (c.inside != "'" && c.inside != "<<" || c.backquotes):
-		return errJSON
+		misplaced = "json"
 	case c.inside == "$'" && escape.MatchString(before):
-		return errors.New(`stands in $'…' behind a \, which would make another character of it: put something between them`)
+		misplaced = "escape"
+	default:
+		return nil
 	}
-	return nil
+	return errors.New(cure("misplaced", misplaced))
 }
 
 // notPlain is the error of a value that is no plain word, with the cures that help inside these quotes.
@@ -286,22 +281,18 @@ func (p place) notPlain(inside string) error {
 	return fmt.Errorf("is %.100q, which a shell would not take as one plain word: %s", p.value, advice)
 }
 
-// What reads an argument a second time, by the option that makes it do so: as a shell does, or as the name of a variable,
-// whose subscript bash evaluates.
-var (
-	always        = regexp.MustCompile(``)
-	commandOption = regexp.MustCompile(`^(-[A-Za-z]*c|--command)`)
-	nameOption    = regexp.MustCompile(`^-[vRpS]`)
+const shells = `r?(sh|bash|dash|ash|ksh|ksh93|mksh|posh|yash|zsh|fish|csh|tcsh)`
 
-	rereaders = map[string]*regexp.Regexp{"$": always, "eval": always, "trap": always, "alias": always, "watch": always,
-		"ssh": always, "autossh": always, "mosh": always, "pssh": always, "pdsh": always, "rsh": always, "scp": always,
-		"rsync": always, "parallel": always, "read": always, "unset": always, "mapfile": always, "readarray": always,
-		"getopts": always, "compgen": always, "complete": always,
-		"printf": nameOption, "test": nameOption, "[": nameOption, "wait": nameOption, "env": nameOption,
-		"su": commandOption, "sg": commandOption, "runuser": commandOption, "script": commandOption, "flock": commandOption,
-		"busybox": commandOption}
-	shell        = regexp.MustCompile(`^r?(sh|bash|dash|ash|ksh|ksh93|mksh|posh|yash|zsh|fish|csh|tcsh)$`)
-	inputReaders = []string{"su", "ssh", "autossh", "pssh", "rsh", "at", "batch", "parallel", "busybox"}
+// What reads an argument a second time, where it has that option: as a shell does, or as the name of a variable, whose
+// subscript bash evaluates. A $ stands for a command out of a variable.
+var (
+	rereaders = []struct{ program, option *regexp.Regexp }{
+		{regexp.MustCompile(`^(\$|eval|trap|alias|watch|ssh|autossh|mosh|pssh|pdsh|rsh|scp|rsync|parallel|read|unset|mapfile|` +
+			`readarray|getopts|compgen|complete)$`), regexp.MustCompile(``)},
+		{regexp.MustCompile(`^(printf|test|\[|wait|env)$`), regexp.MustCompile(`^-[vRpS]`)},
+		{regexp.MustCompile(`^(su|sg|runuser|script|flock|busybox|` + shells + `)$`), regexp.MustCompile(`^(-[A-Za-z]*c|--command)`)},
+	}
+	inputReader = regexp.MustCompile(`^(su|ssh|autossh|pssh|rsh|at|batch|parallel|busybox|` + shells + `)$`)
 
 	declarations   = []string{"let", "declare", "typeset", "local", "export", "readonly"} // which compute, or take names
 	computedNames  = []string{"OPTIND", "RANDOM", "SRANDOM", "SECONDS", "LINENO", "HISTCMD", "BASHPID"}
@@ -355,18 +346,17 @@ func hasOption(n *syntax.DeclClause) bool {
 	return slices.ContainsFunc(n.Args, func(a *syntax.Assign) bool { return strings.HasPrefix(literal(a.Value), "-") })
 }
 
-// rereadFrom returns where in a command the arguments begin that are read twice, wherever in it the word stands that does so.
+// rereadFrom returns where in a command the arguments begin that are read twice, wherever the word stands that does so.
 func rereadFrom(n *syntax.CallExpr) (from uint) {
 	from = math.MaxUint
-	found := map[*regexp.Regexp]bool{}
-	for _, w := range slices.Backward(n.Args) {
-		word := literal(w)
-		for _, option := range []*regexp.Regexp{always, commandOption, nameOption} {
-			found[option] = found[option] || option.MatchString(word)
-		}
-		word = path.Base(word)
-		if found[rereaders[word]] && (word != "$" || w == n.Args[0]) || found[commandOption] && shell.MatchString(word) {
-			from = w.End().Offset()
+	for _, r := range rereaders {
+		hasOption := false
+		for _, w := range slices.Backward(n.Args) {
+			word := literal(w)
+			hasOption = hasOption || r.option.MatchString(word)
+			if hasOption && r.program.MatchString(path.Base(word)) && (word != "$" || w == n.Args[0]) {
+				from = min(from, w.End().Offset())
+			}
 		}
 	}
 	return from
@@ -375,10 +365,8 @@ func rereadFrom(n *syntax.CallExpr) (from uint) {
 // feedsShell tells whether something in the right side of a pipe may read its input as a shell.
 func feedsShell(right *syntax.Stmt) bool {
 	for n := range syntax.Preorder(right) {
-		if w, isWord := n.(*syntax.Word); isWord {
-			if name := path.Base(literal(w)); shell.MatchString(name) || slices.Contains(inputReaders, name) {
-				return true
-			}
+		if w, isWord := n.(*syntax.Word); isWord && inputReader.MatchString(path.Base(literal(w))) {
+			return true
 		}
 	}
 	return false

@@ -120,7 +120,8 @@ func compare(x any, operator string, y any) (bool, error) {
 	if err == nil && (x == nil || y == nil) && operator != "==" && operator != "!=" {
 		err = errors.New("NULL is not smaller or larger than anything: write |default:… behind it")
 	}
-	return map[string]bool{"==": c == 0, "!=": c != 0, "<": c < 0, "<=": c <= 0, ">": c > 0, ">=": c >= 0}[operator], err
+	holds := map[string]bool{"==": c == 0, "!=": c != 0, "<": c < 0, "<=": c <= 0, ">": c > 0, ">=": c >= 0}
+	return holds[operator], err
 }
 
 // order is 0 for equal values, and below or above it for a smaller or larger x. NULL only equals itself.
