@@ -1,16 +1,18 @@
 package shelltemplate
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math/big"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
@@ -239,7 +241,7 @@ var filters = map[string]filter{
 	"first":           {apply: func(in, _ any) (any, error) { return element(in, false) }},
 	"floatformat":     {argument: true, apply: floatformat},
 	"join":            {argument: true, apply: join},
-	"json":            {apply: asJSONText},
+	"json":            {apply: asJSON},
 	"last":            {apply: func(in, _ any) (any, error) { return element(in, true) }},
 	"length":          {apply: length},
 	"lower":           {apply: onText(func(s string) any { return cases.Lower(language.Und).String(s) })},
@@ -323,47 +325,28 @@ func join(in, separator any) (any, error) {
 	return strings.Join(parts, between), nil
 }
 
-func asJSONText(in, _ any) (any, error) {
+var jsonString = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+
+// asJSON returns a value as JSON that is safe between single quotes: no character in its texts means anything to a shell.
+func asJSON(in, _ any) (any, error) {
 	if _, isLoop := in.(loopState); isLoop {
 		return nil, errors.New("it takes no forloop, but its attributes")
 	}
-	return jsonText(asJSON(in)), nil
-}
-
-// asJSON returns a value as JSON that is safe between single quotes: no character in its texts means anything to a shell.
-func asJSON(value any) string {
-	var parts []string
-	switch v := value.(type) {
-	case map[string]any:
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, asJSON(k)+":"+asJSON(v[k]))
+	encoded, err := json.Marshal(in)
+	return jsonText(jsonString.ReplaceAllStringFunc(string(encoded), func(text string) string {
+		json.Unmarshal([]byte(text), &text)
+		escaped := []byte{'"'}
+		for _, r := range text {
+			if isLetterOrDigit(r) || strings.ContainsRune(" _-.,:/", r) {
+				escaped = utf8.AppendRune(escaped, r)
+				continue
+			}
+			for _, unit := range utf16.AppendRune(nil, r) {
+				escaped = fmt.Appendf(escaped, `\u%04x`, unit)
+			}
 		}
-		return "{" + strings.Join(parts, ",") + "}"
-	case []any:
-		for _, e := range v {
-			parts = append(parts, asJSON(e))
-		}
-		return "[" + strings.Join(parts, ",") + "]"
-	case nil:
-		return "null"
-	case bool:
-		return strconv.FormatBool(v)
-	case int64, float64:
-		digits, _ := textOf(v)
-		return digits
-	}
-	s, _ := textOf(value)
-	escaped := []byte{'"'}
-	for _, r := range s {
-		if isLetterOrDigit(r) || strings.ContainsRune(" _-.,:/", r) {
-			escaped = append(escaped, string(r)...)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			escaped = fmt.Appendf(escaped, `\u%04x`, unit)
-		}
-	}
-	return string(append(escaped, '"'))
+		return string(append(escaped, '"'))
+	})), err
 }
 
 // printed returns a value as it gets into the command, or an error that begins with "is".
