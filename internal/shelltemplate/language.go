@@ -23,7 +23,7 @@ type interpreter struct {
 	at      int             // of the next token
 	live    bool            // false in a branch that is not taken, where names are looked up, and nothing else happens
 	values  map[string]any  // Render's
-	locals  map[string]any  // of the tags around, before which values step back
+	locals  map[string]any  // of the tags around; they hide values
 	used    map[string]bool // Command.Names
 	command strings.Builder
 	places  []place // of the values in command
@@ -40,7 +40,8 @@ type unknown struct{}
 //go:embed cures.txt
 var cures string
 
-// cure says what to write instead of something that people know from Jinja2 or pongo2, "" where nothing is written down.
+// cure returns a sentence of cures.txt: what to write instead of something that people know from Jinja2 or pongo2, or
+// why a value may not stand where it does. It returns "" where nothing is written down.
 func cure(kind, word string) string {
 	for line := range strings.Lines(cures) {
 		column := strings.Split(strings.TrimSpace(line), "\t")
@@ -184,8 +185,11 @@ func (p *interpreter) tag(name *pongo2.Token, depth int) {
 		}
 		p.failAt(name, "{%% endcomment %%} is missing")
 	case "elif", "else", "endif", "empty", "endfor", "endwith":
-		p.failAt(name, "there is no %s that it could belong to; a loop without elements is {%% empty %%}",
-			map[bool]string{true: "if", false: "loop or with"}[strings.HasPrefix(name.Val, "el") || name.Val == "endif"])
+		opening := "loop or with"
+		if slices.Contains(ends["if"], name.Val) {
+			opening = "if"
+		}
+		p.failAt(name, "there is no %s that it could belong to; a loop without elements is {%% empty %%}", opening)
 	default:
 		p.failAt(name, "this tag is not allowed; those are: if, for, with, comment, verbatim: %s",
 			cmp.Or(cure("tag", name.Val), cure("text", "verbatim")))
@@ -421,7 +425,7 @@ func (p *interpreter) atom(decimals bool) (value any) {
 	case t.Typ == pongo2.TokenNumber && p.accept("."): // the lexer makes three tokens of 1.5
 		fraction, err := strconv.ParseFloat(minus+t.Val+"."+p.next().Val, 64)
 		if value = fraction; err != nil || !decimals {
-			p.failAt(t, "only whole numbers are computed with here: use the pool's multiplier, or $(( … )) in the shell")
+			p.failAt(t, "%s", cure("text", "whole"))
 		}
 	case t.Typ == pongo2.TokenNumber:
 		whole, err := strconv.ParseInt(minus+t.Val, 10, 64)

@@ -16,7 +16,7 @@ import (
 )
 
 // places.go owns where values may stand. A command is parsed by the grammars of bash and of POSIX, since either may be
-// /bin/sh, and once more with an x for each byte of the values: where the two trees differ, a value is syntax. What stands
+// /bin/sh, and once more with an x for each byte of the values: where the two trees differ, a value is syntax. What is
 // around a value in the tree decides the rest; inside anything that is not listed here only whole numbers may stand.
 
 type place struct {
@@ -90,15 +90,17 @@ func checkIn(shell syntax.LangVariant, line string, places []place) error {
 	}
 	if isSyntax(len(places)) {
 		p := places[sort.Search(len(places)-1, func(i int) bool { return isSyntax(i + 1) })]
-		return fmt.Errorf("%s is %q, which a shell would take for syntax there (an assignment, a keyword, the end of a "+
-			"here-document or the like): add |quote, or write it elsewhere", p.source, p.value)
+		return fmt.Errorf("%s is %q, %s", p.source, p.value, cure("misplaced", "syntax"))
 	}
 	found, err := check(file, shell, line, places)
 	i := slices.Index(found, false)
 	if err != nil || i < 0 || parseErr != nil {
 		return err
 	}
-	misplaced := map[bool]string{true: "json", false: "nowhere"}[places[i].kind == jsonWord] // its quotes make other words
+	misplaced := "nowhere"
+	if places[i].kind == jsonWord { // its quotes are the shell's, and make other words
+		misplaced = "json"
+	}
 	return fmt.Errorf("%s %s", places[i].source, cure("misplaced", misplaced))
 }
 
@@ -211,7 +213,8 @@ func (c context) enter(n syntax.Node, line string) context {
 	switch n := n.(type) {
 	case *syntax.File, *syntax.Stmt, *syntax.Block, *syntax.Subshell, *syntax.IfClause, *syntax.WhileClause,
 		*syntax.ForClause, *syntax.WordIter, *syntax.FuncDecl, *syntax.CaseClause, *syntax.CaseItem, *syntax.TimeClause,
-		*syntax.BinaryCmd, *syntax.Redirect, *syntax.Assign, *syntax.ArrayExpr, *syntax.ArrayElem, *syntax.Word, *syntax.Comment:
+		*syntax.BinaryCmd, *syntax.Redirect, *syntax.Assign, *syntax.ArrayExpr, *syntax.ArrayElem, *syntax.Word,
+		*syntax.Comment:
 	case *syntax.CallExpr:
 		c.twiceFrom = rereadFrom(n)
 		command := builtin(n)
@@ -258,7 +261,8 @@ func (p place) check(line string, c context) error {
 		misplaced = "variable"
 	case c.continued:
 		misplaced = "continued"
-	case c.twice && (p.kind == quotedWord && !plainWord(unquoted) || p.kind == jsonWord && strings.ContainsAny(p.value, "[{")):
+	case c.twice && p.kind == quotedWord && !plainWord(unquoted),
+		c.twice && p.kind == jsonWord && strings.ContainsAny(p.value, "[{"):
 		misplaced = "twice"
 	case p.kind == quotedWord && (!begins || c.backquotes || c.document):
 		misplaced = "quoted"
@@ -287,14 +291,15 @@ const shells = `r?(sh|bash|dash|ash|ksh|ksh93|mksh|posh|yash|zsh|fish|csh|tcsh)`
 // subscript bash evaluates. A $ stands for a command out of a variable.
 var (
 	rereaders = []struct{ program, option *regexp.Regexp }{
-		{regexp.MustCompile(`^(\$|eval|trap|alias|watch|ssh|autossh|mosh|pssh|pdsh|rsh|scp|rsync|parallel|read|unset|mapfile|` +
-			`readarray|getopts|compgen|complete)$`), regexp.MustCompile(``)},
+		{regexp.MustCompile(`^(\$|eval|trap|alias|watch|ssh|autossh|mosh|pssh|pdsh|rsh|scp|rsync|parallel|read|unset|` +
+			`mapfile|readarray|getopts|compgen|complete)$`), regexp.MustCompile(``)},
 		{regexp.MustCompile(`^(printf|test|\[|wait|env)$`), regexp.MustCompile(`^-[vRpS]`)},
-		{regexp.MustCompile(`^(su|sg|runuser|script|flock|busybox|` + shells + `)$`), regexp.MustCompile(`^(-[A-Za-z]*c|--command)`)},
+		{regexp.MustCompile(`^(su|sg|runuser|script|flock|busybox|` + shells + `)$`),
+			regexp.MustCompile(`^(-[A-Za-z]*c|--command)`)},
 	}
 	inputReader = regexp.MustCompile(`^(su|ssh|autossh|pssh|rsh|at|batch|parallel|busybox|` + shells + `)$`)
 
-	declarations   = []string{"let", "declare", "typeset", "local", "export", "readonly"} // which compute, or take names
+	declarations   = []string{"let", "declare", "typeset", "local", "export", "readonly"} // they compute, or take names
 	computedNames  = []string{"OPTIND", "RANDOM", "SRANDOM", "SECONDS", "LINENO", "HISTCMD", "BASHPID"}
 	evaluatedNames = []string{"PS0", "PS1", "PS2", "PS4", "ENV", "BASH_ENV", "PROMPT_COMMAND"}
 )

@@ -1,9 +1,9 @@
-// Package shelltemplate makes one shell command of a template and the values that its names stand for. pongo2 splits the
-// template into tokens; interpreter walks them once, allows what the grammar in docs/autoscaling.md allows, and writes the
-// command; checkPlaces sees that each value stands where the shell takes it as it is meant.
+// Package shelltemplate makes one shell command of a template and the values that its names stand for. pongo2 splits
+// the template into tokens; interpreter walks them once, allows what the grammar in docs/autoscaling.md allows, and
+// writes the command; checkPlaces sees that each value stands where the shell takes it as it is meant.
 //
-// pongo2 does not evaluate: it reads `a or b`, `a < b < c` and sums beyond 64 bits in ways that nobody expects who knows
-// Jinja2, which is what the pools' commands were written for.
+// pongo2 does not evaluate: it reads `a or b`, `a < b < c` and sums beyond 64 bits in ways that nobody expects who
+// knows Jinja2, which is what the pools' commands were written for.
 package shelltemplate
 
 import (

@@ -327,7 +327,7 @@ func join(in, separator any) (any, error) {
 
 var jsonString = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
-// asJSON returns a value as JSON that is safe between single quotes: no character in its texts means anything to a shell.
+// asJSON returns JSON that is safe between single quotes: no character in its texts means anything to a shell.
 func asJSON(in, _ any) (any, error) {
 	if _, isLoop := in.(loopState); isLoop {
 		return nil, errors.New("it takes no forloop, but its attributes")
