@@ -324,6 +324,8 @@ func computesWithNames(file *syntax.File, line string) (names, functions bool) {
 			}
 		case *syntax.Assign:
 			computed = append(computed, n.Index)
+		case *syntax.ArrayElem:
+			computed = append(computed, n.Index)
 		case *syntax.ParamExp:
 			if computed = append(computed, n.Index); n.Slice != nil {
 				computed = append(computed, n.Slice.Offset, n.Slice.Length)
