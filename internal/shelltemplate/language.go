@@ -225,7 +225,8 @@ func (p *interpreter) forTag(tag *pongo2.Token, depth int) {
 		order[p.next().Val] = true
 	}
 	p.expect("%}")
-	if p.spend(pongo2.AsValue(over).Len()); p.err != nil {
+	const tooMany = "its loops go round more than %d times"
+	if p.fail(limit(pongo2.AsValue(over).Len(), roundLimit, tooMany)); p.err != nil {
 		return
 	}
 	rounds, err := roundsOf(over, len(names) == 2, order["sorted"])
@@ -242,7 +243,7 @@ func (p *interpreter) forTag(tag *pongo2.Token, depth int) {
 	}
 	for i := 0; i < len(rounds) && p.err == nil; i++ {
 		p.rounds++
-		p.fail(limit(p.rounds, roundLimit, "its loops go round more than %d times"))
+		p.fail(limit(p.rounds, roundLimit, tooMany))
 		last := int64(len(rounds) - 1 - i)
 		loop := loopState{"Counter": int64(i + 1), "Counter0": int64(i), "Revcounter": last + 1, "Revcounter0": last,
 			"First": i == 0, "Last": last == 0}

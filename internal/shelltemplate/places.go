@@ -1,7 +1,6 @@
 package shelltemplate
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -10,7 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
+	"sync"
+	"unicode"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -62,22 +64,30 @@ func checkPlaces(line string, places []place) error {
 	if err := limit(words, wordLimit, "it renders to more than %d words (an operator counts ten)"); err != nil {
 		return err
 	}
-	return cmp.Or(checkIn(syntax.LangBash, line, places), checkIn(syntax.LangPOSIX, line, places))
+	shape, err := checkIn(syntax.LangBash, line, places, nil)
+	if err == nil {
+		_, err = checkIn(syntax.LangPOSIX, line, places, shape)
+	}
+	return err
 }
 
-// checkIn is checkPlaces in one shell. Bash's grammar has to take the whole command. Where that of POSIX does not, dash
-// still runs the lines before.
-func checkIn(shell syntax.LangVariant, line string, places []place) error {
+// checkIn is checkPlaces in one shell, and returns how that reads the command; if it does so as the one checked before,
+// there is nothing new to check. Bash's grammar has to take the whole command. Where that of POSIX does not, dash still
+// runs the lines before.
+func checkIn(shell syntax.LangVariant, line string, places []place, before []node) ([]node, error) {
 	file, parseErr := parse(shell, line)
 	if parseErr != nil && shell == syntax.LangBash {
 		p := places[max(0, slices.IndexFunc(places, func(p place) bool { return p.kind != number }))]
 		if p.kind == refused {
-			return fmt.Errorf("%s %w", p.source, p.notPlain("bare"))
+			return nil, fmt.Errorf("%s %w", p.source, p.notPlain("bare"))
 		}
-		return fmt.Errorf("%s cannot be placed, since how the shell reads the command cannot be told (%w): "+
+		return nil, fmt.Errorf("%s cannot be placed, since how the shell reads the command cannot be told (%w): "+
 			"close every quote and bracket, and write no quotes around |quote", p.source, parseErr)
 	}
 	shape := shapeOf(file)
+	if parseErr == nil && slices.Equal(shape, before) {
+		return shape, nil
+	}
 	isSyntax := func(n int) bool { // among the first n values is one
 		neutral := []byte(line)
 		for _, p := range places[:n] {
@@ -90,18 +100,18 @@ func checkIn(shell syntax.LangVariant, line string, places []place) error {
 	}
 	if isSyntax(len(places)) {
 		p := places[sort.Search(len(places)-1, func(i int) bool { return isSyntax(i + 1) })]
-		return fmt.Errorf("%s is %q, %s", p.source, p.value, cure("misplaced", "syntax"))
+		return nil, fmt.Errorf("%s is %q, %s", p.source, p.value, cure("misplaced", "syntax"))
 	}
 	found, err := check(file, shell, line, places)
 	i := slices.Index(found, false)
 	if err != nil || i < 0 || parseErr != nil {
-		return err
+		return shape, err
 	}
 	misplaced := "nowhere"
 	if places[i].kind == jsonWord { // its quotes are the shell's, and make other words
 		misplaced = "json"
 	}
-	return fmt.Errorf("%s %s", places[i].source, cure("misplaced", misplaced))
+	return nil, fmt.Errorf("%s %s", places[i].source, cure("misplaced", misplaced))
 }
 
 func parse(shell syntax.LangVariant, line string) (*syntax.File, error) {
@@ -114,7 +124,8 @@ type node struct {
 }
 
 // shapeOf lists the nodes of a command. In a brace expansion a comma of a value's would make two words of it.
-func shapeOf(file *syntax.File) (shape []node) {
+func shapeOf(file *syntax.File) []node {
+	shape := make([]node, 0, file.End().Offset())
 	syntax.Walk(file, func(n syntax.Node) bool {
 		if n == nil {
 			shape = append(shape, node{})
@@ -238,10 +249,11 @@ func (c context) enter(n syntax.Node, line string) context {
 	return c
 }
 
-var (
-	wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-	escape      = regexp.MustCompile(`[^\\](\\\\)*\\(c|x.?|u.{0,3}|U.{0,7}|[0-7]{0,2})$`) // of $'…', before its end
-)
+// isWhole tells whether every shell reads s as the same whole number.
+func isWhole(s string) bool {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return err == nil && strconv.FormatInt(n, 10) == s
+}
 
 // check holds the value to the context of the node that it is in.
 func (p place) check(line string, c context) error {
@@ -249,15 +261,15 @@ func (p place) check(line string, c context) error {
 	begins := isQuotes && int(quotes.Pos().Offset()) == p.from && !quotes.Dollar
 	before := line[:p.from]
 	digits := before[len(strings.TrimRight(before, "0123456789")):]
-	isWhole := p.kind <= word && wholeNumber.MatchString(digits+p.value)
+	whole := p.kind <= word && isWhole(digits+p.value)
 	unquoted := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(p.value, "'"), "'"), `'\''`, "'")
 	misplaced := ""
 	switch {
 	case p.kind == refused:
 		return p.notPlain(c.inside)
-	case !isWhole && (c.computed || c.twice && p.kind == word && strings.Contains(line[c.word:p.from], "[")):
+	case !whole && (c.computed || c.twice && p.kind == word && strings.Contains(line[c.word:p.from], "[")):
 		misplaced = "computed"
-	case !isWhole && c.names && c.variable:
+	case !whole && c.names && c.variable:
 		misplaced = "variable"
 	case c.continued:
 		misplaced = "continued"
@@ -268,7 +280,7 @@ func (p place) check(line string, c context) error {
 		misplaced = "quoted"
 	case p.kind == jsonWord && (c.inside != "'" && c.inside != "<<" || c.backquotes):
 		misplaced = "json"
-	case c.inside == "$'" && escape.MatchString(before):
+	case c.inside == "$'" && escape().MatchString(before):
 		misplaced = "escape"
 	default:
 		return nil
@@ -285,26 +297,28 @@ func (p place) notPlain(inside string) error {
 	return fmt.Errorf("is %.100q, which a shell would not take as one plain word: %s", p.value, advice)
 }
 
-const shells = `r?(sh|bash|dash|ash|ksh|ksh93|mksh|posh|yash|zsh|fish|csh|tcsh)`
-
-// What reads an argument a second time, where it has that option: as a shell does, or as the name of a variable, whose
-// subscript bash evaluates. A $ stands for a command out of a variable.
+// What reads an argument a second time: as a shell does, or as the name of a variable, whose subscript bash evaluates.
+// rereaders always do, namers behind some options, and shells behind -c. A $ stands for a command out of a variable.
 var (
-	rereaders = []struct{ program, option *regexp.Regexp }{
-		{regexp.MustCompile(`^(\$|eval|trap|alias|watch|ssh|autossh|mosh|pssh|pdsh|rsh|scp|rsync|parallel|read|unset|` +
-			`mapfile|readarray|getopts|compgen|complete)$`), regexp.MustCompile(``)},
-		{regexp.MustCompile(`^(printf|test|\[|wait|env)$`), regexp.MustCompile(`^-[vRpS]`)},
-		{regexp.MustCompile(`^(su|sg|runuser|script|flock|busybox|` + shells + `)$`),
-			regexp.MustCompile(`^(-[A-Za-z]*c|--command)`)},
-	}
-	inputReader = regexp.MustCompile(`^(su|ssh|autossh|pssh|rsh|at|batch|parallel|busybox|` + shells + `)$`)
+	rereaders = []string{"$", "eval", "trap", "alias", "watch", "ssh", "autossh", "mosh", "pssh", "pdsh", "rsh", "scp", "rsync",
+		"parallel", "read", "unset", "mapfile", "readarray", "getopts", "compgen", "complete"}
+	namers = []string{"printf", "test", "[", "wait", "env"}
+	shells = []string{"sh", "bash", "rbash", "dash", "ash", "ksh", "rksh", "ksh93", "mksh", "posh", "yash", "zsh", "rzsh",
+		"fish", "csh", "tcsh", "su", "sg", "runuser", "script", "flock", "busybox"}
+	inputReaders = []string{"ssh", "autossh", "pssh", "rsh", "at", "batch", "parallel"} // besides shells
 
 	declarations   = []string{"let", "declare", "typeset", "local", "export", "readonly"} // they compute, or take names
 	computedNames  = []string{"OPTIND", "RANDOM", "SRANDOM", "SECONDS", "LINENO", "HISTCMD", "BASHPID"}
 	evaluatedNames = []string{"PS0", "PS1", "PS2", "PS4", "ENV", "BASH_ENV", "PROMPT_COMMAND"}
 )
 
-var name = regexp.MustCompile(`[A-Za-z_]|\$\{?[0-9@*]`)
+// Compiled when needed: most runs render nothing.
+var (
+	name   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z_]|\$\{?[0-9@*]`) })
+	escape = sync.OnceValue(func() *regexp.Regexp { // of $'…', before its end
+		return regexp.MustCompile(`[^\\](\\\\)*\\(c|x.?|u.{0,3}|U.{0,7}|[0-7]{0,2})$`)
+	})
+)
 
 // computesWithNames tells whether something in a command reads variables as numbers, and with them what they name in
 // turn, and whether the command declares functions.
@@ -332,7 +346,7 @@ func computesWithNames(file *syntax.File, line string) (names, functions bool) {
 			}
 		}
 		for _, n := range computed {
-			names = names || n != nil && name.MatchString(line[n.Pos().Offset():n.End().Offset()])
+			names = names || n != nil && name().MatchString(line[n.Pos().Offset():n.End().Offset()])
 		}
 	}
 	return names, functions
@@ -356,14 +370,18 @@ func hasOption(n *syntax.DeclClause) bool {
 // rereadFrom returns where in a command the arguments begin that are read twice, wherever the word stands that does so.
 func rereadFrom(n *syntax.CallExpr) (from uint) {
 	from = math.MaxUint
-	for _, r := range rereaders {
-		hasOption := false
-		for _, w := range slices.Backward(n.Args) {
-			word := literal(w)
-			hasOption = hasOption || r.option.MatchString(word)
-			if hasOption && r.program.MatchString(path.Base(word)) && (word != "$" || w == n.Args[0]) {
-				from = min(from, w.End().Offset())
-			}
+	command, name := false, false // whether an option follows that makes shells or namers read twice
+	for _, w := range slices.Backward(n.Args) {
+		word := literal(w)
+		if options, isOption := strings.CutPrefix(word, "-"); isOption {
+			letters := options[:len(options)-len(strings.TrimLeftFunc(options, unicode.IsLetter))]
+			command = command || strings.Contains(letters, "c") || strings.HasPrefix(word, "--command")
+			name = name || options != "" && strings.ContainsAny(options[:1], "vRpS")
+		}
+		program := path.Base(word)
+		if slices.Contains(rereaders, program) && (program != "$" || w == n.Args[0]) ||
+			name && slices.Contains(namers, program) || command && slices.Contains(shells, program) {
+			from = w.End().Offset()
 		}
 	}
 	return from
@@ -372,8 +390,11 @@ func rereadFrom(n *syntax.CallExpr) (from uint) {
 // feedsShell tells whether something in the right side of a pipe may read its input as a shell.
 func feedsShell(right *syntax.Stmt) bool {
 	for n := range syntax.Preorder(right) {
-		if w, isWord := n.(*syntax.Word); isWord && inputReader.MatchString(path.Base(literal(w))) {
-			return true
+		if w, isWord := n.(*syntax.Word); isWord {
+			program := path.Base(literal(w))
+			if slices.Contains(inputReaders, program) || slices.Contains(shells, program) {
+				return true
+			}
 		}
 	}
 	return false

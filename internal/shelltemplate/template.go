@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -115,8 +114,12 @@ func (l tokenList) Execute(ctx *pongo2.ExecutionContext, _ pongo2.TemplateWriter
 var (
 	register = sync.OnceValue(func() error { return pongo2.RegisterTag(lexTag, takeTokens) })
 	noFiles  = pongo2.NewFSLoader(embed.FS{})
-	apart    = regexp.MustCompile(`(#|verbatim %)}$`)
 )
+
+// apart tells whether what stands before a tag or text is a comment's end or verbatim's, which trimming does not pass.
+func apart(before string) bool {
+	return strings.HasSuffix(before, "#}") || strings.HasSuffix(before, "verbatim %}")
+}
 
 // lex returns the tokens of the source, trimmed as {{- and -}} say, with one of type EOF at their end.
 func lex(source string) (tokens tokenList, err error) {
@@ -138,7 +141,7 @@ func lex(source string) (tokens tokenList, err error) {
 	trimmers := func(text string) int { return strings.Count(text, "{#-") + strings.Count(text, "-#}") }
 	trimming, lines := trimmers(source), strings.SplitAfter(source, "\n")
 	trims := func(tag, behind *pongo2.Token) bool { // not across a comment or an end of verbatim, which are no tokens
-		return tag.TrimWhitespaces && !apart.MatchString(lines[behind.Line-1][:behind.Col-1])
+		return tag.TrimWhitespaces && !apart(lines[behind.Line-1][:behind.Col-1])
 	}
 	for i, t := range tokens {
 		t.Line-- // the line of lexTag

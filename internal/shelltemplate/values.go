@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -325,7 +326,7 @@ func join(in, separator any) (any, error) {
 	return strings.Join(parts, between), nil
 }
 
-var jsonString = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+var jsonString = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(\\.|[^"\\])*"`) })
 
 // asJSON returns JSON that is safe between single quotes: no character in its texts means anything to a shell.
 func asJSON(in, _ any) (any, error) {
@@ -333,7 +334,7 @@ func asJSON(in, _ any) (any, error) {
 		return nil, errors.New("it takes no forloop, but its attributes")
 	}
 	encoded, err := json.Marshal(in)
-	return jsonText(jsonString.ReplaceAllStringFunc(string(encoded), func(text string) string {
+	return jsonText(jsonString().ReplaceAllStringFunc(string(encoded), func(text string) string {
 		json.Unmarshal([]byte(text), &text)
 		escaped := []byte{'"'}
 		for _, r := range text {
