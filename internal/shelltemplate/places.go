@@ -8,19 +8,24 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
+	"sync"
+	"unicode"
 
 	"mvdan.cc/sh/v3/syntax"
 )
 
 // places.go owns where values may stand. A command is parsed by the grammars of bash and of POSIX, since either may be
-// /bin/sh, and once more with an x for each byte of the values: where the two trees differ, a value is syntax. What stands
+// /bin/sh, and once more with an x for each byte of the values: where the two trees differ, a value is syntax. What is
 // around a value in the tree decides the rest; inside anything that is not listed here only whole numbers may stand.
 
 type place struct {
 	from, to int // in the command
 	kind     kind
 	source   string // its {{ … }}
+	variable string // of the environment, with the same in it
 	value    string
 }
 
@@ -36,65 +41,77 @@ const (
 )
 
 // checkPlaces returns an error, with its cure, where some shell would not take a value as it is meant.
-func checkPlaces(line string, places []place, environment map[string]string) error {
+func checkPlaces(line string, places []place) error {
 	harmless := !strings.ContainsAny(line, "<>{[(")
 	for _, p := range places {
 		if p.from > 0 && line[p.from-1] == '$' {
-			return fmt.Errorf("%s stands directly behind $, which would make the name of a variable of it: put something between them", p.source)
+			return fmt.Errorf("%s %s", p.source, cure("misplaced", "name"))
 		}
 		harmless = harmless && p.kind == number
 	}
 	if harmless || len(places) == 0 {
 		return nil
-	} else if err := tooLong(line); err != nil {
+	}
+	// The parser's time grows by the square of what is inside each other.
+	words := 0
+	for _, r := range line {
+		if strings.ContainsRune(" \t\n;", r) {
+			words++
+		} else if strings.ContainsRune("({[`&|$<", r) {
+			words += 10
+		}
+	}
+	if err := limit(words, wordLimit, "it renders to more than %d words (an operator counts ten)"); err != nil {
 		return err
 	}
-	for _, shell := range []syntax.LangVariant{syntax.LangBash, syntax.LangPOSIX} {
-		file, err := parse(shell, line)
-		if err != nil && shell == syntax.LangPOSIX { // it has something of bash's
-			return nil
-		} else if err != nil {
-			p := places[max(0, slices.IndexFunc(places, func(p place) bool { return p.kind != number }))]
-			if p.kind == refused {
-				return fmt.Errorf("%s %w", p.source, p.notPlain("", environment))
-			}
-			return fmt.Errorf("%s cannot be placed, since how the shell reads the command cannot be told (%w): close every quote and bracket, "+
-				"and write no quotes around |quote", p.source, err)
-		}
-		shape := shapeOf(file)
-		isSyntax := func(places ...place) bool {
-			neutral := []byte(line)
-			for _, p := range places {
-				if p.kind == word || p.kind == number {
-					copy(neutral[p.from:], strings.Repeat("x", p.to-p.from))
-				}
-			}
-			other, err := parse(shell, string(neutral))
-			return err != nil || !slices.Equal(shape, shapeOf(other))
-		}
-		if isSyntax(places...) {
-			p := places[max(0, slices.IndexFunc(places, func(p place) bool { return isSyntax(p) }))]
-			return fmt.Errorf("%s is %q, which a shell would take for syntax there (an assignment, a keyword, the end of a here-document "+
-				"or the like): add |quote, or write it elsewhere", p.source, p.value)
-		}
-		if err := check(file, line, places, environment); err != nil {
-			return err
-		}
+	shape, err := checkIn(syntax.LangBash, line, places, nil)
+	if err == nil {
+		_, err = checkIn(syntax.LangPOSIX, line, places, shape)
 	}
-	return nil
+	return err
 }
 
-// tooLong refuses what would take the shell's parser more than a moment: its time grows by the square of what is inside
-// each other, so that a bracket or an operator counts ten.
-func tooLong(line string) error {
-	words := strings.Count(line, " ") + strings.Count(line, "\n") + strings.Count(line, ";")
-	for _, operator := range "({[`&|$<" {
-		words += 10 * strings.Count(line, string(operator))
+// checkIn is checkPlaces in one shell, and returns how that reads the command; if it does so as the one checked before,
+// there is nothing new to check. Bash's grammar has to take the whole command. Where that of POSIX does not, dash still
+// runs the lines before.
+func checkIn(shell syntax.LangVariant, line string, places []place, before []node) ([]node, error) {
+	file, parseErr := parse(shell, line)
+	if parseErr != nil && shell == syntax.LangBash {
+		p := places[max(0, slices.IndexFunc(places, func(p place) bool { return p.kind != number }))]
+		if p.kind == refused {
+			return nil, fmt.Errorf("%s %w", p.source, p.notPlain("bare"))
+		}
+		return nil, fmt.Errorf("%s cannot be placed, since how the shell reads the command cannot be told (%w): "+
+			"close every quote and bracket, and write no quotes around |quote", p.source, parseErr)
 	}
-	if words > wordLimit {
-		return fmt.Errorf("it renders to more than %d words (an operator counts ten): call a script instead", wordLimit)
+	shape := shapeOf(file)
+	if parseErr == nil && slices.Equal(shape, before) {
+		return shape, nil
 	}
-	return nil
+	isSyntax := func(n int) bool { // among the first n values is one
+		neutral := []byte(line)
+		for _, p := range places[:n] {
+			if p.kind <= word {
+				copy(neutral[p.from:], strings.Repeat("x", p.to-p.from))
+			}
+		}
+		other, err := parse(shell, string(neutral))
+		return (err == nil) != (parseErr == nil) || !slices.Equal(shape, shapeOf(other))
+	}
+	if isSyntax(len(places)) {
+		p := places[sort.Search(len(places)-1, func(i int) bool { return isSyntax(i + 1) })]
+		return nil, fmt.Errorf("%s is %q, %s", p.source, p.value, cure("misplaced", "syntax"))
+	}
+	found, err := check(file, shell, line, places)
+	i := slices.Index(found, false)
+	if err != nil || i < 0 || parseErr != nil {
+		return shape, err
+	}
+	misplaced := "nowhere"
+	if places[i].kind == jsonWord { // its quotes are the shell's, and make other words
+		misplaced = "json"
+	}
+	return nil, fmt.Errorf("%s %s", places[i].source, cure("misplaced", misplaced))
 }
 
 func parse(shell syntax.LangVariant, line string) (*syntax.File, error) {
@@ -107,7 +124,8 @@ type node struct {
 }
 
 // shapeOf lists the nodes of a command. In a brace expansion a comma of a value's would make two words of it.
-func shapeOf(file *syntax.File) (shape []node) {
+func shapeOf(file *syntax.File) []node {
+	shape := make([]node, 0, file.End().Offset())
 	syntax.Walk(file, func(n syntax.Node) bool {
 		if n == nil {
 			shape = append(shape, node{})
@@ -119,7 +137,8 @@ func shapeOf(file *syntax.File) (shape []node) {
 				syntax.SplitBraces(open[0])
 				for _, part := range open[0].Parts {
 					if braces, is := part.(*syntax.BraceExp); is {
-						shape, open = append(shape, node{reflect.TypeOf(part), uint(len(braces.Elems))}), append(open, braces.Elems...)
+						shape = append(shape, node{reflect.TypeOf(part), uint(len(braces.Elems))})
+						open = append(open, braces.Elems...)
 					}
 				}
 			}
@@ -130,8 +149,10 @@ func shapeOf(file *syntax.File) (shape []node) {
 }
 
 // check finds the values in a command, and holds each to what stands around it.
-func check(file *syntax.File, line string, places []place, environment map[string]string) (err error) {
-	around, found := []context{{names: computesWithNames(file, line)}}, make([]bool, len(places))
+func check(file *syntax.File, shell syntax.LangVariant, line string, places []place) (found []bool, err error) {
+	outermost := context{inside: "bare", bash: shell == syntax.LangBash}
+	outermost.names, outermost.functions = computesWithNames(file, line)
+	around, found := []context{outermost}, make([]bool, len(places))
 	syntax.Walk(file, func(n syntax.Node) bool {
 		if n == nil {
 			around = around[:len(around)-1]
@@ -145,27 +166,21 @@ func check(file *syntax.File, line string, places []place, environment map[strin
 			first, _ := slices.BinarySearchFunc(places, from, func(p place, at int) int { return p.from - at })
 			for ; first < len(places) && places[first].from < to && err == nil; first++ {
 				found[first] = true
-				if err = places[first].check(line, c, environment); err != nil {
+				if err = places[first].check(line, c); err != nil {
 					err = fmt.Errorf("%s %w", places[first].source, err)
 				}
 			}
 		}
 		return true
 	})
-	switch i := slices.Index(found, false); {
-	case err != nil || i < 0:
-		return err
-	case places[i].kind == jsonWord: // its quotes are the shell's, and make other words
-		return fmt.Errorf("%s %w", places[i].source, errJSON)
-	default:
-		return fmt.Errorf("%s stands where the shell's grammar has no word: make it a word of its own", places[i].source)
-	}
+	return found, err
 }
 
 // context is what a node is inside of.
 type context struct {
 	node       syntax.Node
-	inside     string // the innermost quotes: ', " or <<
+	bash       bool
+	inside     string // the innermost quotes: ', $', ", << or bare
 	computed   bool   // with what a variable of that name holds, or it has rules of its own
 	document   bool   // a here-document
 	continued  bool   // one with a line that goes on in the next
@@ -174,7 +189,8 @@ type context struct {
 	twiceFrom  uint   // where in a command its arguments begin that are read again
 	word       uint   // where the innermost word of a command begins
 	names      bool   // somewhere the command computes with variables
-	variable   bool   // a value of one
+	functions  bool   // somewhere it declares one, whose arguments are variables
+	variable   bool   // a value of a variable, or what may be read into one
 }
 
 // enter returns the context of a child of c's node.
@@ -183,37 +199,46 @@ func (c context) enter(n syntax.Node, line string) context {
 	case *syntax.CallExpr:
 		c.twice, c.word = c.twice || n.Pos().Offset() >= c.twiceFrom, n.Pos().Offset()
 	case *syntax.BinaryCmd:
-		c.twice = c.twice || parent.Op != syntax.AndStmt && parent.Op != syntax.OrStmt && n == parent.X && feedsShell(parent.Y)
+		if parent.Op != syntax.AndStmt && parent.Op != syntax.OrStmt && n == parent.X {
+			c.variable, c.twice = true, c.twice || feedsShell(parent.Y)
+		}
 	case *syntax.Redirect:
 		if n == parent.Hdoc {
-			c.inside, c.document = "<<", true
+			c.inside, c.document, c.variable = "<<", true, true
 			c.continued = strings.Contains(line[n.Pos().Offset():n.End().Offset()], "\\\n")
 		} else {
-			c.computed = c.computed || parent.Hdoc != nil || parent.Op == syntax.DplIn || parent.Op == syntax.DplOut || parent.Op == syntax.WordHdoc
+			c.computed = c.computed || parent.Hdoc != nil ||
+				slices.Contains([]syntax.RedirOperator{syntax.DplIn, syntax.DplOut, syntax.WordHdoc}, parent.Op)
 		}
 	case *syntax.Assign:
-		c.computed = c.computed || parent.Naked || n != parent.Value && n != parent.Array || slices.Contains(computedNames, parent.Name.Value)
+		c.computed = c.computed || parent.Naked || n != parent.Value && n != parent.Array ||
+			slices.Contains(computedNames, parent.Name.Value)
 		c.variable = true
 		c.twice = c.twice || parent.Name != nil && slices.Contains(evaluatedNames, parent.Name.Value)
 	case *syntax.WordIter:
+		c.computed = c.computed || n != parent.Name && slices.Contains(computedNames, parent.Name.Value)
 		c.variable = true
 	case *syntax.ArrayElem:
 		c.computed = c.computed || n != parent.Value
 	}
 	switch n := n.(type) {
-	case *syntax.File, *syntax.Stmt, *syntax.Block, *syntax.Subshell, *syntax.IfClause, *syntax.WhileClause, *syntax.ForClause, *syntax.WordIter,
-		*syntax.FuncDecl, *syntax.CaseClause, *syntax.CaseItem, *syntax.TimeClause, *syntax.BinaryCmd, *syntax.Redirect, *syntax.Assign,
-		*syntax.ArrayExpr, *syntax.ArrayElem, *syntax.Word, *syntax.Comment:
+	case *syntax.File, *syntax.Stmt, *syntax.Block, *syntax.Subshell, *syntax.IfClause, *syntax.WhileClause,
+		*syntax.ForClause, *syntax.WordIter, *syntax.FuncDecl, *syntax.CaseClause, *syntax.CaseItem, *syntax.TimeClause,
+		*syntax.BinaryCmd, *syntax.Redirect, *syntax.Assign, *syntax.ArrayExpr, *syntax.ArrayElem, *syntax.Word,
+		*syntax.Comment:
 	case *syntax.CallExpr:
 		c.twiceFrom = rereadFrom(n)
+		command := builtin(n)
+		c.computed = c.computed || c.bash && slices.Contains(declarations, command)
+		c.variable = c.variable || c.functions || command == "set" || c.twiceFrom != math.MaxUint
 	case *syntax.DeclClause:
 		c.computed = c.computed || hasOption(n)
 	case *syntax.CmdSubst:
-		c.inside, c.backquotes = "", c.backquotes || n.Backquotes
+		c.inside, c.backquotes = "bare", c.backquotes || n.Backquotes
 	case *syntax.DblQuoted:
 		c.inside = `"`
 	case *syntax.SglQuoted:
-		c.inside = "'"
+		c.inside = map[bool]string{true: "$'", false: "'"}[n.Dollar]
 	case *syntax.Lit:
 		_, inWord := c.node.(*syntax.Word)
 		c.computed = c.computed || !inWord && c.inside != `"`
@@ -224,96 +249,117 @@ func (c context) enter(n syntax.Node, line string) context {
 	return c
 }
 
-var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+// isWhole tells whether every shell reads s as the same whole number.
+func isWhole(s string) bool {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return err == nil && strconv.FormatInt(n, 10) == s
+}
 
 // check holds the value to the context of the node that it is in.
-func (p place) check(line string, c context, environment map[string]string) error {
+func (p place) check(line string, c context) error {
 	quotes, isQuotes := c.node.(*syntax.SglQuoted)
 	begins := isQuotes && int(quotes.Pos().Offset()) == p.from && !quotes.Dollar
-	digits := p.from
-	for digits > 0 && line[digits-1] >= '0' && line[digits-1] <= '9' {
-		digits--
-	}
+	before := line[:p.from]
+	digits := before[len(strings.TrimRight(before, "0123456789")):]
+	whole := p.kind <= word && isWhole(digits+p.value)
 	unquoted := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(p.value, "'"), "'"), `'\''`, "'")
+	misplaced := ""
 	switch {
 	case p.kind == refused:
-		return p.notPlain(c.inside, environment)
-	case (c.computed || c.twice && p.kind == word && strings.Contains(line[c.word:p.from], "[")) && (p.kind > word || digits < p.from && line[digits] == '0' || !wholeNumber.MatchString(p.value)):
-		return errors.New("stands where a shell computes, or takes a name, or has rules of its own (arithmetic, a subscript, ${…}, [[ … ]], <<, >&): " +
-			"only a whole number may, without a 0 before it")
-	case c.names && c.variable && !wholeNumber.MatchString(p.value):
-		return errors.New("goes into a variable, and the command computes with variables elsewhere, in bash also with those that a text names: " +
-			"write the value where it is used")
+		return p.notPlain(c.inside)
+	case !whole && (c.computed || c.twice && p.kind == word && strings.Contains(line[c.word:p.from], "[")):
+		misplaced = "computed"
+	case !whole && c.names && c.variable:
+		misplaced = "variable"
 	case c.continued:
-		return errors.New(`stands in a here-document with a line that ends in \: end none with it there`)
-	case c.twice && (p.kind == quotedWord && !plainWord(unquoted) || p.kind == jsonWord && strings.ContainsAny(p.value, "[{")):
-		return errors.New("would be read twice there, the second time without its quotes (as eval, ssh, sh -c, trap, read or -v do): pass " +
-			"something plain, such as the pool's id, or hand it over in a file")
+		misplaced = "continued"
+	case c.twice && p.kind == quotedWord && !plainWord(unquoted),
+		c.twice && p.kind == jsonWord && strings.ContainsAny(p.value, "[{"):
+		misplaced = "twice"
 	case p.kind == quotedWord && (!begins || c.backquotes || c.document):
-		return errors.New("is quoted, but stands inside quotes, a comment or something else in which quotes do not quote: take that away, or the |quote")
-	case p.kind == jsonWord && (c.inside != "'" && c.inside != "<<" || begins || c.backquotes):
-		return errJSON
+		misplaced = "quoted"
+	case p.kind == jsonWord && (c.inside != "'" && c.inside != "<<" || c.backquotes):
+		misplaced = "json"
+	case c.inside == "$'" && escape().MatchString(before):
+		misplaced = "escape"
+	default:
+		return nil
 	}
-	return nil
+	return errors.New(cure("misplaced", misplaced))
 }
-
-var errJSON = errors.New(`is JSON, which stands between single quotes: '{"pool": {{ … |json }}}'`)
 
 // notPlain is the error of a value that is no plain word, with the cures that help inside these quotes.
-func (p place) notPlain(inside string, environment map[string]string) error {
-	variable := environment[strings.Trim(p.source, "{}- ")]
-	cures := map[string]string{
-		"":   "add |quote, or |safe where the shell is to read it",
-		`'`:  `add |json where a JSON value is meant, else end the quotes before it and add |quote: '…'{{ … |quote }}'…'`,
-		`"`:  `end the quotes before it and add |quote: "…"{{ … |quote }}"…"`,
-		"<<": "add |json where a JSON value is meant, or |safe where any text may stand",
-	}[inside]
-	switch {
-	case variable != "" && inside == "":
-		cures = `write "$` + variable + `", else ` + cures
-	case variable != "" && inside == `"`:
-		cures = "write ${" + variable + "}, or " + cures
-	case variable != "" && inside == "<<":
-		cures = "write ${" + variable + "}, with no quotes around the here-document's delimiter, or " + cures
+func (p place) notPlain(inside string) error {
+	advice := cure("place", inside)
+	if first := cure("variable", inside); first != "" && p.variable != "" {
+		advice = strings.ReplaceAll(first, "VARIABLE", p.variable) + " " + advice
 	}
-	return fmt.Errorf("is %.100q, which a shell would not take as one plain word: %s", p.value, cures)
+	return fmt.Errorf("is %.100q, which a shell would not take as one plain word: %s", p.value, advice)
 }
 
-// What reads an argument a second time, by the option that makes it do so: as a shell does, or as the name of a variable,
-// whose subscript bash evaluates.
+// What reads an argument a second time: as a shell does, or as the name of a variable, whose subscript bash evaluates.
+// rereaders always do, namers behind some options, and shells behind -c. A $ stands for a command out of a variable.
 var (
-	always        = regexp.MustCompile(``)
-	commandOption = regexp.MustCompile(`^(-[A-Za-z]*c|--command)`)
-	nameOption    = regexp.MustCompile(`^-[vRpS]`)
+	rereaders = []string{"$", "eval", "trap", "alias", "watch", "ssh", "autossh", "mosh", "pssh", "pdsh", "rsh", "scp", "rsync",
+		"parallel", "read", "unset", "mapfile", "readarray", "getopts", "compgen", "complete"}
+	namers = []string{"printf", "test", "[", "wait", "env"}
+	shells = []string{"sh", "bash", "rbash", "dash", "ash", "ksh", "rksh", "ksh93", "mksh", "posh", "yash", "zsh", "rzsh",
+		"fish", "csh", "tcsh", "su", "sg", "runuser", "script", "flock", "busybox"}
+	inputReaders = []string{"ssh", "autossh", "pssh", "rsh", "at", "batch", "parallel"} // besides shells
 
-	rereaders = map[string]*regexp.Regexp{"$": always, "eval": always, "trap": always, "alias": always, "watch": always, "parallel": always,
-		"ssh": always, "autossh": always, "mosh": always, "pssh": always, "rsh": always, "scp": always, "rsync": always,
-		"read": always, "unset": always, "mapfile": always, "readarray": always, "getopts": always, "compgen": always, "complete": always,
-		"printf": nameOption, "test": nameOption, "[": nameOption, "wait": nameOption, "env": nameOption,
-		"su": commandOption, "runuser": commandOption, "script": commandOption, "flock": commandOption, "busybox": commandOption}
-	shell        = regexp.MustCompile(`^r?(sh|bash|dash|ash|ksh|ksh93|mksh|posh|yash|zsh|fish|csh|tcsh)$`)
-	inputReaders = []string{"su", "ssh", "autossh", "pssh", "rsh", "at", "batch", "parallel", "busybox"}
-
+	declarations   = []string{"let", "declare", "typeset", "local", "export", "readonly"} // they compute, or take names
 	computedNames  = []string{"OPTIND", "RANDOM", "SRANDOM", "SECONDS", "LINENO", "HISTCMD", "BASHPID"}
 	evaluatedNames = []string{"PS0", "PS1", "PS2", "PS4", "ENV", "BASH_ENV", "PROMPT_COMMAND"}
 )
 
-var name = regexp.MustCompile(`[A-Za-z_]`)
+// Compiled when needed: most runs render nothing.
+var (
+	name   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z_]|\$\{?[0-9@*]`) })
+	escape = sync.OnceValue(func() *regexp.Regexp { // of $'…', before its end
+		return regexp.MustCompile(`[^\\](\\\\)*\\(c|x.?|u.{0,3}|U.{0,7}|[0-7]{0,2})$`)
+	})
+)
 
-// computesWithNames tells whether something in a command reads variables as numbers, and with them what they name in turn.
-func computesWithNames(file *syntax.File, line string) bool {
+// computesWithNames tells whether something in a command reads variables as numbers, and with them what they name in
+// turn, and whether the command declares functions.
+func computesWithNames(file *syntax.File, line string) (names, functions bool) {
 	for n := range syntax.Preorder(file) {
-		decl, isDecl := n.(*syntax.DeclClause)
-		test, isTest := n.(*syntax.BinaryTest)
-		switch n.(type) {
-		case *syntax.ArithmExp, *syntax.ArithmCmd, *syntax.LetClause, *syntax.CStyleLoop, *syntax.BinaryTest, *syntax.DeclClause:
-			computes := (!isDecl || hasOption(decl)) && (!isTest || test.Op >= syntax.TsEql && test.Op <= syntax.TsGtr)
-			if computes && name.MatchString(line[n.Pos().Offset():n.End().Offset()]) {
-				return true
+		var computed []syntax.Node
+		switch n := n.(type) {
+		case *syntax.FuncDecl:
+			functions = true
+		case *syntax.ArithmExp, *syntax.ArithmCmd, *syntax.LetClause, *syntax.CStyleLoop:
+			computed = append(computed, n)
+		case *syntax.DeclClause:
+			names = names || hasOption(n)
+		case *syntax.BinaryTest:
+			if n.Op >= syntax.TsEql && n.Op <= syntax.TsGtr {
+				computed = append(computed, n)
+			}
+		case *syntax.Assign:
+			computed = append(computed, n.Index)
+		case *syntax.ArrayElem:
+			computed = append(computed, n.Index)
+		case *syntax.ParamExp:
+			if computed = append(computed, n.Index); n.Slice != nil {
+				computed = append(computed, n.Slice.Offset, n.Slice.Length)
 			}
 		}
+		for _, n := range computed {
+			names = names || n != nil && name().MatchString(line[n.Pos().Offset():n.End().Offset()])
+		}
 	}
-	return false
+	return names, functions
+}
+
+// builtin returns the command's name, as bash finds its builtins.
+func builtin(n *syntax.CallExpr) string {
+	for _, w := range n.Args {
+		if word := literal(w); word != "command" && word != "builtin" && !strings.HasPrefix(word, "-") {
+			return word
+		}
+	}
+	return ""
 }
 
 // hasOption tells whether a declaration has one, such as -i, which computes, or -n, which refers.
@@ -321,17 +367,20 @@ func hasOption(n *syntax.DeclClause) bool {
 	return slices.ContainsFunc(n.Args, func(a *syntax.Assign) bool { return strings.HasPrefix(literal(a.Value), "-") })
 }
 
-// rereadFrom returns where in a command the arguments begin that are read twice, wherever in it the word stands that does so.
+// rereadFrom returns where in a command the arguments begin that are read twice, wherever the word stands that does so.
 func rereadFrom(n *syntax.CallExpr) (from uint) {
 	from = math.MaxUint
-	found := map[*regexp.Regexp]bool{}
+	command, name := false, false // whether an option follows that makes shells or namers read twice
 	for _, w := range slices.Backward(n.Args) {
 		word := literal(w)
-		for _, option := range []*regexp.Regexp{always, commandOption, nameOption} {
-			found[option] = found[option] || option.MatchString(word)
+		if options, isOption := strings.CutPrefix(word, "-"); isOption {
+			letters := options[:len(options)-len(strings.TrimLeftFunc(options, unicode.IsLetter))]
+			command = command || strings.Contains(letters, "c") || strings.HasPrefix(word, "--command")
+			name = name || options != "" && strings.ContainsAny(options[:1], "vRpS")
 		}
-		word = path.Base(word)
-		if found[rereaders[word]] && (word != "$" || w == n.Args[0]) || found[commandOption] && shell.MatchString(word) {
+		program := path.Base(word)
+		if slices.Contains(rereaders, program) && (program != "$" || w == n.Args[0]) ||
+			name && slices.Contains(namers, program) || command && slices.Contains(shells, program) {
 			from = w.End().Offset()
 		}
 	}
@@ -341,8 +390,11 @@ func rereadFrom(n *syntax.CallExpr) (from uint) {
 // feedsShell tells whether something in the right side of a pipe may read its input as a shell.
 func feedsShell(right *syntax.Stmt) bool {
 	for n := range syntax.Preorder(right) {
-		if w, isWord := n.(*syntax.Word); isWord && (shell.MatchString(path.Base(literal(w))) || slices.Contains(inputReaders, path.Base(literal(w)))) {
-			return true
+		if w, isWord := n.(*syntax.Word); isWord {
+			program := path.Base(literal(w))
+			if slices.Contains(inputReaders, program) || slices.Contains(shells, program) {
+				return true
+			}
 		}
 	}
 	return false

@@ -1,12 +1,13 @@
-// Package shelltemplate makes one shell command of a template and the values that its names stand for. pongo2 splits the
-// template into tokens; interpreter walks them once, allows what the grammar in docs/autoscaling.md allows, and writes the
-// command; checkPlaces sees that each value stands where the shell takes it as it is meant.
+// Package shelltemplate makes one shell command of a template and the values that its names stand for. pongo2 splits
+// the template into tokens; interpreter walks them once, allows what the grammar in docs/autoscaling.md allows, and
+// writes the command; checkPlaces sees that each value stands where the shell takes it as it is meant.
 //
-// pongo2 does not evaluate: it reads `a or b`, `a < b < c` and sums beyond 64 bits in ways that nobody expects who knows
-// Jinja2, which is what the pools' commands were written for.
+// pongo2 does not evaluate: it reads `a or b`, `a < b < c` and sums beyond 64 bits in ways that nobody expects who
+// knows Jinja2, which is what the pools' commands were written for.
 package shelltemplate
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -48,30 +49,35 @@ func Render(template string, values map[string]any, environment map[string]strin
 		}
 	}()
 	source := strings.ReplaceAll(template, "\r\n", "\n")
-	if err := printable(source); err != nil {
-		return Command{}, err
-	} else if len(source) > sourceLimit {
-		return Command{}, fmt.Errorf("it is longer than %d bytes: call a script instead", sourceLimit)
-	}
-	tokens, err := lex(source)
-	if err != nil {
+	if err := cmp.Or(printable(source), limit(len(source), sourceLimit, "it is longer than %d bytes")); err != nil {
 		return Command{}, err
 	}
-	p := &interpreter{lines: strings.SplitAfter(source, "\n"), tokens: tokens, live: true, scope: &scope{names: values}, used: map[string]bool{}}
+	p := &interpreter{lines: strings.SplitAfter(source, "\n"), live: true, values: values, locals: map[string]any{},
+		used: map[string]bool{}, environment: environment}
+	if p.tokens, err = lex(source); err != nil {
+		return Command{}, err
+	}
 	p.block("", 0)
 	line := p.command.String()
-	switch err := printable(line); {
-	case p.err != nil:
+	if p.err != nil {
 		return Command{}, p.err
-	case err != nil:
+	} else if err := printable(line); err != nil {
 		return Command{}, fmt.Errorf("what it renders to cannot be run: %w", err)
-	case strings.TrimSpace(line) == "":
+	} else if strings.TrimSpace(line) == "" {
 		return Command{}, errors.New("nothing to run: it renders to nothing but white space")
 	}
-	if err := checkPlaces(line, p.places, environment); err != nil {
+	if err := checkPlaces(line, p.places); err != nil {
 		return Command{}, err
 	}
 	return Command{line, slices.Sorted(maps.Keys(p.used))}, nil
+}
+
+// limit returns the error of more than a template may take.
+func limit(n, most int, sentence string) error {
+	if n <= most {
+		return nil
+	}
+	return fmt.Errorf(sentence+": call a script instead", most)
 }
 
 // printable refuses what a shell would cut or misread, and a log not show.
@@ -110,6 +116,11 @@ var (
 	noFiles  = pongo2.NewFSLoader(embed.FS{})
 )
 
+// apart tells whether what stands before a tag or text is a comment's end or verbatim's, which trimming does not pass.
+func apart(before string) bool {
+	return strings.HasSuffix(before, "#}") || strings.HasSuffix(before, "verbatim %}")
+}
+
 // lex returns the tokens of the source, trimmed as {{- and -}} say, with one of type EOF at their end.
 func lex(source string) (tokens tokenList, err error) {
 	if err := register(); err != nil {
@@ -120,29 +131,30 @@ func lex(source string) (tokens tokenList, err error) {
 		_, err = template.Execute(pongo2.Context{tokensKey: &tokens})
 	}
 	if lexical, ok := errors.AsType[*pongo2.Error](err); ok {
-		return nil, fmt.Errorf("line %d column %d: %w; %s", lexical.Line-1, lexical.Column, lexical.OrigError, cure("text", "verbatim"))
-	} else if err != nil {
+		return nil, fmt.Errorf("line %d column %d: %w; %s", lexical.Line-1, lexical.Column, lexical.OrigError,
+			cure("text", "verbatim"))
+	} else if err := cmp.Or(err, limit(len(tokens), tokenLimit, "it has more than %d words and symbols")); err != nil {
 		return nil, err
-	} else if len(tokens) > tokenLimit {
-		return nil, fmt.Errorf("it has more than %d words and symbols: call a script instead", tokenLimit)
 	}
 	tokens[0].Val = tokens[0].Val[1:] // the newline behind lexTag
-	trimming, lines := strings.Count(source, "{#-")+strings.Count(source, "-#}"), strings.SplitAfter(source, "\n")
-	for _, t := range tokens {
-		t.Line-- // the line of lexTag
-		trimming -= strings.Count(t.Val, "{#-") + strings.Count(t.Val, "-#}")
+	tokens = append(tokens, &pongo2.Token{Typ: pongo2.EOF, Val: "the end", Line: tokens[len(tokens)-1].Line})
+	trimmers := func(text string) int { return strings.Count(text, "{#-") + strings.Count(text, "-#}") }
+	trimming, lines := trimmers(source), strings.SplitAfter(source, "\n")
+	trims := func(tag, behind *pongo2.Token) bool { // not across a comment or an end of verbatim, which are no tokens
+		return tag.TrimWhitespaces && !apart(lines[behind.Line-1][:behind.Col-1])
 	}
-	behindComment := func(t *pongo2.Token) bool { return strings.HasSuffix(lines[t.Line-1][:t.Col-1], "#}") }
 	for i, t := range tokens {
-		if t.Typ == pongo2.TokenHTML && i > 0 && tokens[i-1].TrimWhitespaces && !behindComment(t) {
+		t.Line-- // the line of lexTag
+		trimming -= trimmers(t.Val)
+		if i > 0 && t.Typ == pongo2.TokenHTML && trims(tokens[i-1], t) {
 			t.Val = strings.TrimLeft(t.Val, " \n\t")
 		}
-		if t.Typ == pongo2.TokenHTML && i+1 < len(tokens) && tokens[i+1].TrimWhitespaces && !behindComment(tokens[i+1]) {
-			t.Val = strings.TrimRight(t.Val, " \n\t")
+		if i > 0 && tokens[i-1].Typ == pongo2.TokenHTML && trims(t, t) {
+			tokens[i-1].Val = strings.TrimRight(tokens[i-1].Val, " \n\t")
 		}
 	}
 	if trimming > 0 { // in a comment, of which there is no token
 		return nil, errors.New("{#- … -#} would not trim: write {# … #}, or {%- comment -%}…{%- endcomment -%}")
 	}
-	return append(tokens, &pongo2.Token{Typ: pongo2.EOF, Val: "the end", Line: tokens[len(tokens)-1].Line}), nil
+	return tokens, nil
 }

@@ -29,7 +29,7 @@ func sampleValues() map[string]any {
 			"mixed": []any{int64(1), "a"}, "tenth": 0.1, "fifth": 0.2, "street": "straße", "sigma": "ὈΔΥΣΣΕΎΣ", "in": "keyword",
 			"plain":     "Größe-名前_ñ.हिन्दी/ไทย:e\u0301@1%+=,",
 			"delimiter": "EOF", "delimiters": []any{"a", "EOF"}, "e": "E", "of": "OF", "name": "VESPENE_POOL", "octal": "010",
-			"then": "then", "assignment": "A=b", "comma": "b,c", "filler": "a\u3164", "override": "a\u202eb", "selector": "a\ufe0f", "empty": "", "crlf": "x\r\ny", "bell": "\u0007", "n": int64(3), "my-key": "k",
+			"injection": "; touch P #", "evil": "a[$(touch P)]", "mark": "\"", "then": "then", "assignment": "A=b", "comma": "b,c", "filler": "a\u3164", "override": "a\u202eb", "selector": "a\ufe0f", "empty": "", "crlf": "x\r\ny", "bell": "\u0007", "n": int64(3), "my-key": "k",
 			"tags": map[string]any{"team": "ci", "tier": "gold"}}}
 }
 
@@ -190,6 +190,11 @@ func TestLimits(t *testing.T) {
 		if _, err := Render(test.template, values, nil); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%.60s: error %v, want %q", test.template, err, test.want)
 		}
+	}
+	start := time.Now() // the last of 8,100 values is the culprit: it took two minutes when they were tried one by one
+	_, err := Render(each("{{ b }} ")+"{a,{{ comma }}}", map[string]any{"list": list, "comma": "b,c"}, nil)
+	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "for syntax there") || took > 20*time.Second {
+		t.Errorf("%v after %v", err, took)
 	}
 	if c, err := Render("echo "+strings.Repeat("{% if size %}", 20)+"x"+strings.Repeat("{% endif %}", 20), values, nil); err != nil || c.Line != "echo x" {
 		t.Errorf("%q, %v", c.Line, err)

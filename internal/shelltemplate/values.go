@@ -1,18 +1,20 @@
 package shelltemplate
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math/big"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 
-	"github.com/flosch/pongo2/v6"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
 )
@@ -48,6 +50,19 @@ func member(value any, key string, isIndex bool) (found any, exists bool) {
 	return nil, false
 }
 
+// kindOf tells which values can be compared with each other, "" for those that cannot be printed.
+func kindOf(value any) string {
+	switch value.(type) {
+	case bool:
+		return "boolean"
+	case int64, float64:
+		return "number"
+	case string, quoted, jsonText, safe:
+		return "text"
+	}
+	return ""
+}
+
 // textOf returns how a value is printed: numbers shortest, booleans as Python does.
 func textOf(value any) (string, error) {
 	switch v := value.(type) {
@@ -55,18 +70,10 @@ func textOf(value any) (string, error) {
 		return "", errors.New("is NULL, which is no word: write |default:… behind it")
 	case bool:
 		return map[bool]string{true: "True", false: "False"}[v], nil
-	case int64:
-		return strconv.FormatInt(v, 10), nil
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64), nil
-	case string:
-		return v, nil
-	case quoted:
-		return string(v), nil
-	case jsonText:
-		return string(v), nil
-	case safe:
-		return string(v), nil
+	case int64, string, quoted, jsonText, safe:
+		return fmt.Sprint(v), nil
 	case []any:
 		return "", errors.New("is a list, which has no place in a command: use |join or {% for %}")
 	}
@@ -75,12 +82,11 @@ func textOf(value any) (string, error) {
 
 // rat returns the exact value of a number, as it is printed.
 func rat(value any) (n *big.Rat, isNumber bool) {
-	switch value.(type) {
-	case int64, float64:
-		digits, _ := textOf(value)
-		return new(big.Rat).SetString(digits)
+	if kindOf(value) != "number" {
+		return nil, false
 	}
-	return nil, false
+	digits, _ := textOf(value)
+	return new(big.Rat).SetString(digits)
 }
 
 func compute(x any, operator string, y any) (any, error) {
@@ -90,21 +96,14 @@ func compute(x any, operator string, y any) (any, error) {
 		if isNumber {
 			x = y
 		}
-		if s, err := textOf(x); err != nil {
-			return nil, fmt.Errorf("what stands beside %s %w", operator, err)
-		} else {
-			return nil, fmt.Errorf("what stands beside %s is %.100q, which is no number: write a number without quotes into the "+
-				"pool's variables, or print texts beside each other: {{ a }}{{ b }}", operator, s)
+		s, err := textOf(x)
+		if err == nil {
+			err = fmt.Errorf("is %.100q, which is no number: write a number without quotes into the pool's variables, "+
+				"or print texts beside each other: {{ a }}{{ b }}", s)
 		}
+		return nil, fmt.Errorf("what stands beside %s %w", operator, err)
 	}
-	switch operator {
-	case "+":
-		a.Add(a, b)
-	case "-":
-		a.Sub(a, b)
-	case "*":
-		a.Mul(a, b)
-	}
+	map[string]func(_, _ *big.Rat) *big.Rat{"+": a.Add, "-": a.Sub, "*": a.Mul}[operator](a, b)
 	if a.IsInt() && a.Num().IsInt64() {
 		return a.Num().Int64(), nil
 	}
@@ -120,119 +119,103 @@ func compare(x any, operator string, y any) (bool, error) {
 	if operator == "in" {
 		return contains(y, x)
 	}
-	order, err := order(x, y)
+	c, err := order(x, y)
 	if err == nil && (x == nil || y == nil) && operator != "==" && operator != "!=" {
 		err = errors.New("NULL is not smaller or larger than anything: write |default:… behind it")
 	}
-	switch operator {
-	case "==":
-		return order == 0, err
-	case "!=":
-		return order != 0, err
-	case "<":
-		return order < 0, err
-	case "<=":
-		return order <= 0, err
-	case ">":
-		return order > 0, err
-	}
-	return order >= 0, err
+	holds := map[string]bool{"==": c == 0, "!=": c != 0, "<": c < 0, "<=": c <= 0, ">": c > 0, ">=": c >= 0}
+	return holds[operator], err
 }
 
-// order is 0 for equal values, and below or above it for a smaller or larger x.
+// order is 0 for equal values, and below or above it for a smaller or larger x. NULL only equals itself.
 func order(x, y any) (int, error) {
-	a, isNumber := rat(x)
-	b, isToo := rat(y)
-	s, xErr := textOf(x)
-	t, yErr := textOf(y)
-	_, isBool := x.(bool)
-	_, isBoolToo := y.(bool)
-	switch {
+	switch kind := kindOf(x); {
 	case x == nil && y == nil:
 		return 0, nil
 	case x == nil || y == nil:
 		return 1, nil
-	case isNumber && isToo:
+	case kind == "" || kind != kindOf(y):
+		return 0, errors.New("only two numbers, two texts or two booleans are compared: " +
+			"in the pool's variables a number stands without quotes")
+	case kind == "number":
+		a, _ := rat(x)
+		b, _ := rat(y)
 		return a.Cmp(b), nil
-	case xErr != nil || yErr != nil || isNumber != isToo || isBool != isBoolToo:
-		return 0, errors.New("only two numbers, two texts or two booleans are compared: in the pool's variables a number stands without quotes")
 	}
+	s, _ := textOf(x)
+	t, _ := textOf(y)
 	return strings.Compare(s, t), nil
 }
 
 func contains(in, value any) (bool, error) {
-	s, isText := value.(string)
+	text, isText := value.(string)
+	kind := kindOf(value)
+	mixes := func(e any) bool { // Python takes true for 1
+		return kind == "number" && kindOf(e) == "boolean" || kind == "boolean" && kindOf(e) == "number"
+	}
+	equals := func(e any) bool {
+		c, err := order(e, value)
+		return err == nil && c == 0
+	}
 	switch v := in.(type) {
 	case string:
 		if isText {
-			return strings.Contains(v, s), nil
+			return strings.Contains(v, text), nil
 		}
 	case []any:
-		_, isNumber := rat(value)
-		_, isBool := value.(bool)
-		if _, err := textOf(value); err != nil && value != nil || slices.ContainsFunc(v, func(e any) bool {
-			_, number := rat(e)
-			_, boolean := e.(bool)
-			return isNumber && boolean || isBool && number
-		}) {
-			break // Python takes true for 1
+		if (value == nil || kind != "") && !slices.ContainsFunc(v, mixes) {
+			return slices.ContainsFunc(v, equals), nil
 		}
-		return slices.ContainsFunc(v, func(e any) bool {
-			equal, err := order(e, value)
-			return err == nil && equal == 0
-		}), nil
 	case map[string]any:
-		_, exists := v[s]
+		_, exists := v[text]
 		return exists && isText, nil
 	}
 	return false, errors.New("in looks for a value in a list, a text in a text, or a key in a map")
 }
 
-// roundsOf returns what the names of a loop over the value stand for in each of its rounds: one name, or two of a map.
-func roundsOf(value any, two, sorted bool) (rounds [][]any, err error) {
-	if _, isUnknown := value.(unknown); isUnknown {
-		return nil, nil
-	}
-	if object, isMap := value.(map[string]any); isMap && sorted {
-		for _, k := range slices.Sorted(maps.Keys(object)) {
-			rounds = append(rounds, []any{k, object[k]})
-		}
-		return rounds, nil
-	} else if isMap {
-		return nil, errors.New("write {% for KEY, VALUE in MAP sorted %}, so that the command is the same each time")
-	}
-	all, isSequence := sequence(value)
+// roundsOf returns, for each round of a loop over the value, the element, or a map's key with its value.
+func roundsOf(value any, two, sorted bool) (rounds [][2]any, err error) {
+	object, isMap := value.(map[string]any)
+	all, isSequence := elements(value)
 	switch {
+	case isMap && !sorted:
+		return nil, errors.New("write {% for KEY, VALUE in MAP sorted %}, so that the command is the same each time")
 	case !isSequence:
 		return nil, errors.New("there is nothing to loop over: it is neither a list, a map nor a text")
-	case two:
+	case two && !isMap:
 		return nil, errors.New("a second name takes a map")
 	case sorted:
-		all = slices.Clone(all)
-		slices.SortStableFunc(all, func(x, y any) int {
-			less, orderErr := order(x, y)
+		all = slices.SortedStableFunc(slices.Values(all), func(x, y any) int {
+			c, orderErr := order(x, y)
 			if orderErr != nil || x == nil || y == nil {
 				err = errors.New("only numbers or only texts can be sorted")
 			}
-			return less
+			return c
 		})
 	}
 	for _, e := range all {
-		rounds = append(rounds, []any{e})
+		key, _ := e.(string)
+		rounds = append(rounds, [2]any{e, object[key]})
 	}
 	return rounds, err
 }
 
-// sequence returns the elements of a list, or the characters of a text.
-func sequence(value any) (all []any, isSequence bool) {
-	if list, isList := value.([]any); isList {
-		return list, true
+// elements returns the elements of a list, the characters of a text, or the keys of a map.
+func elements(value any) (all []any, isSequence bool) {
+	switch v := value.(type) {
+	case []any:
+		return v, true
+	case map[string]any:
+		for key := range v {
+			all = append(all, key)
+		}
+		return all, true
 	}
-	text := pongo2.AsValue(value)
-	if !text.IsString() {
+	if kindOf(value) != "text" {
 		return nil, false
 	}
-	for _, r := range text.String() {
+	text, _ := textOf(value)
+	for _, r := range text {
 		all = append(all, string(r))
 	}
 	return all, true
@@ -259,7 +242,7 @@ var filters = map[string]filter{
 	"first":           {apply: func(in, _ any) (any, error) { return element(in, false) }},
 	"floatformat":     {argument: true, apply: floatformat},
 	"join":            {argument: true, apply: join},
-	"json":            {apply: asJSONText},
+	"json":            {apply: asJSON},
 	"last":            {apply: func(in, _ any) (any, error) { return element(in, true) }},
 	"length":          {apply: length},
 	"lower":           {apply: onText(func(s string) any { return cases.Lower(language.Und).String(s) })},
@@ -297,21 +280,17 @@ func orDefault(in, argument any) (any, error) {
 func quote(s string) any { return quoted("'" + strings.ReplaceAll(s, "'", `'\''`) + "'") }
 
 func element(in any, last bool) (any, error) {
-	all, _ := sequence(in)
-	switch {
-	case len(all) == 0:
+	all, _ := elements(in)
+	if _, isMap := in.(map[string]any); isMap || len(all) == 0 {
 		return nil, errors.New("it takes a list or a text that is not empty")
-	case last:
+	} else if last {
 		return all[len(all)-1], nil
 	}
 	return all[0], nil
 }
 
 func length(in, _ any) (any, error) {
-	if object, isMap := in.(map[string]any); isMap {
-		return int64(len(object)), nil
-	}
-	all, isSequence := sequence(in)
+	all, isSequence := elements(in)
 	if !isSequence {
 		return nil, errors.New("it takes a list, a map or a text")
 	}
@@ -347,47 +326,28 @@ func join(in, separator any) (any, error) {
 	return strings.Join(parts, between), nil
 }
 
-func asJSONText(in, _ any) (any, error) {
+var jsonString = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(\\.|[^"\\])*"`) })
+
+// asJSON returns JSON that is safe between single quotes: no character in its texts means anything to a shell.
+func asJSON(in, _ any) (any, error) {
 	if _, isLoop := in.(loopState); isLoop {
 		return nil, errors.New("it takes no forloop, but its attributes")
 	}
-	return jsonText(asJSON(in)), nil
-}
-
-// asJSON returns a value as JSON that is safe between single quotes: no character in its texts means anything to a shell.
-func asJSON(value any) string {
-	var parts []string
-	switch v := value.(type) {
-	case map[string]any:
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, asJSON(k)+":"+asJSON(v[k]))
+	encoded, err := json.Marshal(in)
+	return jsonText(jsonString().ReplaceAllStringFunc(string(encoded), func(text string) string {
+		json.Unmarshal([]byte(text), &text)
+		escaped := []byte{'"'}
+		for _, r := range text {
+			if isLetterOrDigit(r) || strings.ContainsRune(" _-.,:/", r) {
+				escaped = utf8.AppendRune(escaped, r)
+				continue
+			}
+			for _, unit := range utf16.AppendRune(nil, r) {
+				escaped = fmt.Appendf(escaped, `\u%04x`, unit)
+			}
 		}
-		return "{" + strings.Join(parts, ",") + "}"
-	case []any:
-		for _, e := range v {
-			parts = append(parts, asJSON(e))
-		}
-		return "[" + strings.Join(parts, ",") + "]"
-	case nil:
-		return "null"
-	case bool:
-		return strconv.FormatBool(v)
-	case int64, float64:
-		digits, _ := textOf(v)
-		return digits
-	}
-	s, _ := textOf(value)
-	escaped := []byte{'"'}
-	for _, r := range s {
-		if isLetterOrDigit(r) || strings.ContainsRune(" _-.,:/", r) {
-			escaped = append(escaped, string(r)...)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			escaped = fmt.Appendf(escaped, `\u%04x`, unit)
-		}
-	}
-	return string(append(escaped, '"'))
+		return string(append(escaped, '"'))
+	})), err
 }
 
 // printed returns a value as it gets into the command, or an error that begins with "is".
