@@ -172,20 +172,17 @@ func TestDue(t *testing.T) {
 		{"the clock went back by more than the interval", -6 * time.Minute, 5, true, true},
 		{"the clock went back by years", -10 * 365 * 24 * time.Hour, 5, true, true},
 	} {
-		s, err := testPool(map[string]any{"reevaluate_minutes": test.minutes}).checked(plugins{})
-		if err != nil {
-			t.Fatal(err)
+		planned := planOf(t, testPool(map[string]any{"reevaluate_minutes": test.minutes}))
+		got := planned.timing(lastRun{last: now.Add(-test.ago)}, now)
+		if got.isDue != test.due || got.clockBack != test.back {
+			t.Errorf("%s: due %v, clock back %v; want %v, %v", test.why, got.isDue, got.clockBack, test.due, test.back)
 		}
-		isDue, back := due(now.Add(-test.ago), s.reevaluate, now)
-		if isDue != test.due || back != test.back {
-			t.Errorf("%s: due %v, clock back %v; want %v, %v", test.why, isDue, back, test.due, test.back)
+		if got.next.Year() > 9999 {
+			t.Errorf("%s: next due in the year %d, which JSON cannot hold", test.why, got.next.Year())
 		}
 	}
-	if isDue, back := due(time.Time{}, time.Hour, now); !isDue || back {
-		t.Errorf("never evaluated: due %v, clock back %v; want true, false", isDue, back)
-	}
-	if next := nextDue(now, longestMinutes*time.Minute); next.Year() > 9999 {
-		t.Errorf("next due in the year %d, which JSON cannot hold", next.Year())
+	if got := planOf(t, testPool(nil)).timing(lastRun{}, now); !got.isDue || got.clockBack || !got.next.IsZero() {
+		t.Errorf("never evaluated: %v; want due, with no next time", got)
 	}
 }
 
