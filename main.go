@@ -60,22 +60,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return code
 	}
-	code = exitCode(err)
-	complain(log, err, code)
-	return code
-}
-
-// complain says why the run cannot go on, in one sentence, and below it the cure.
-func complain(log *term.Log, err error, code int) {
-	level := slog.LevelError
-	if code > 128 { // being stopped is no failure
+	level, sentences := slog.LevelError, []string{"vespene-autoscale: " + oneLine(err)}
+	if exitCode(err) > 128 { // being stopped is no failure
 		level = slog.LevelWarn
 	}
-	sentences := []string{"vespene-autoscale: " + oneLine(err)}
 	if hint := hintOf(err); hint != "" {
 		sentences = append(sentences, "hint: "+hint)
 	}
 	log.Say(level, sentences...)
+	return exitCode(err)
 }
 
 // job is what a command line asks for: the main job, or a command. Its error is what kept it from being done, or the
@@ -220,14 +213,14 @@ func openPast(ctx context.Context, s *scaler, path string) (err error) {
 
 // status shows how the pools stand.
 func status(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (code int, err error) {
+	s.all = true
+	var pools map[string]pool
 	if err = s.openDatabase(c); err == nil {
 		err = s.readState(ctx, c)
 	}
-	if err != nil {
-		return 0, err
+	if err == nil {
+		pools, err = s.fresh(ctx)
 	}
-	s.all = true
-	pools, err := s.fresh(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -256,11 +249,10 @@ func history(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (
 	}
 	now, window := clock(), c.Duration("since")
 	all, err := s.state.history(ctx, s.database.key, s.names, now.Add(-window), out.JSON)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		writeHistory(out, all, window, now)
 	}
-	writeHistory(out, all, window, now)
-	return 0, nil
+	return 0, err
 }
 
 // release is the package's version, which packaging/build sets.
@@ -272,12 +264,10 @@ func version() string {
 	if !ok {
 		return "unknown"
 	}
-	if release != "" {
-		return release + " " + info.GoVersion
-	}
-	text := info.Main.Version
+	text := cmp.Or(release, info.Main.Version)
 	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" && !strings.Contains(text, setting.Value[:min(12, len(setting.Value))]) {
+		if release == "" && setting.Key == "vcs.revision" &&
+			!strings.Contains(text, setting.Value[:min(12, len(setting.Value))]) {
 			text += " " + setting.Value
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,14 +149,9 @@ func usageError(_ *cli.Context, err error, _ bool) error {
 		}
 	} else if _, flag, isValue := strings.Cut(text, " for flag "); isValue {
 		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "-"), ":")
-		switch name {
-		case "timeout", "since", "boot", "billing-minimum":
-			hint = durationHint
-		case "jobs", "max-builds", "workers-per-instance":
-			hint = wholeHint
-		case "max-wait":
-			hint = minutesHint
-		}
+		hint = cmp.Or(map[string]string{"timeout": durationHint, "since": durationHint, "boot": durationHint,
+			"billing-minimum": durationHint, "jobs": wholeHint, "max-builds": wholeHint,
+			"workers-per-instance": wholeHint, "max-wait": minutesHint}[name], hint)
 	}
 	return usage(hint, "%s", withoutAddress(text))
 }

@@ -510,8 +510,8 @@ type timing struct {
 	next      time.Time // zero: unknown
 }
 
-// timing returns when the pool is due, which is unknown while an evaluation is open. A last evaluation that lies too far
-// ahead to be true makes it due at once.
+// timing returns when the pool is due, which is unknown while an evaluation is open. If its last evaluation lies too
+// far ahead to be true, it is due at once.
 func (p plan) timing(l lastRun, now time.Time) *timing {
 	switch {
 	case l.open:
