@@ -17,6 +17,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -116,7 +117,8 @@ defaults. Nothing is written, and no planner program asked.`,
 			command("history", "show past evaluations, and charts of builds and sizes", `
 What this host's state file has of them, the newest last. Vespene's database is not connected to.`,
 				history, append(options("queue", "q", "database", "state", "output"),
-					since(24*time.Hour, "24h", "show the evaluations of the last `DURATION`"))...),
+					&cli.DurationFlag{Name: "since", Value: 24 * time.Hour, DefaultText: "24h",
+						Usage: "show the evaluations of the last `DURATION`"})...),
 			command("check", "look for what is wrong before it goes wrong", `
 One line a finding: ok, warning or error, and the cure. Nothing is written or run, but planner programs are asked.
 It ends with 0, or with 78 if there are errors. Run it as the user of the service:
@@ -175,17 +177,17 @@ func openAll(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) e
 	debug.SetGCPercent(400) // of 4 MiB: nothing is collected in most runs, which end before it pays
 	reading, end := context.WithCancel(ctx)
 	defer end()
-	opened := make(chan error, 1)
-	go func() {
-		err := openPast(context.WithoutCancel(ctx), s, path)
-		if err != nil {
+	var unopened error
+	var opening sync.WaitGroup
+	opening.Go(func() {
+		if unopened = openPast(context.WithoutCancel(ctx), s, path); unopened != nil {
 			end()
 		}
-		opened <- err
-	}()
+	})
 	_, err = s.fresh(reading)
 	<-out.Watched
-	if unopened := <-opened; unopened != nil {
+	opening.Wait()
+	if unopened != nil {
 		s.counts = nil // which say nothing without the state
 		return unopened
 	}

@@ -67,15 +67,11 @@ func options(names ...string) (chosen []cli.Flag) {
 	return chosen
 }
 
-// since returns the flag --since of a command.
-func since(byDefault time.Duration, text, usage string) cli.Flag {
-	return &cli.DurationFlag{Name: "since", Value: byDefault, DefaultText: text, Usage: usage}
-}
-
 // simulateOptions returns the flags that only simulate has.
 func simulateOptions() []cli.Flag {
 	return []cli.Flag{
-		since(7*24*time.Hour, "168h", "replay the builds of the last `DURATION`"),
+		&cli.DurationFlag{Name: "since", Value: 7 * 24 * time.Hour, DefaultText: "168h",
+			Usage: "replay the builds of the last `DURATION`"},
 		&cli.DurationFlag{Name: "boot", Usage: "a worker is ready so long after it was asked for: `DURATION`",
 			DefaultText: "0s"},
 		&cli.GenericFlag{Name: "set", Value: &list{},

@@ -235,10 +235,11 @@ type answer struct {
 	reason           string
 }
 
-// step is how one part of the steadiness changed the size.
+// step is how one part of the steadiness changed the size. The JSON names are a contract.
 type step struct {
-	name          string
-	before, after int64
+	Name   string `json:"name"`
+	Before int64  `json:"before"`
+	After  int64  `json:"after"`
 }
 
 // newPlan sizes a pool with its settings at that time. The steps that look back are for stabilized.
@@ -289,31 +290,27 @@ func (p plan) stepTo(name string, after plan) plan {
 	return after
 }
 
-// resized returns the plan with the size that the step of that name led to.
-func (p plan) resized(name string, size int64) plan {
-	after := p
-	after.size = size
-	if size != p.size {
-		after.capped = ""
-	}
-	return p.stepTo(name, after)
-}
-
 // stabilized returns the plan with a size as steady as the pool wants it. previous is the size of its last evaluation
 // that scaled, and largest the largest that was planned within scaleDown until now; either is nil if there is none.
 func (p plan) stabilized(previous, largest *int64) plan {
+	resize := func(name string, size int64, capped string) {
+		after := p
+		if size != p.size {
+			after.size, after.capped = size, capped
+		}
+		p = p.stepTo(name, after)
+	}
 	if p.steady.scaleDown > 0 && largest != nil {
-		p = p.resized(scaleDownMinutes, max(p.size, *largest))
+		resize(scaleDownMinutes, max(p.size, *largest), "")
 	}
 	if p.steady.stepUp != nil && previous != nil {
-		p = p.resized(maxStepUp, *previous+min(p.size-*previous, *p.steady.stepUp))
+		resize(maxStepUp, *previous+min(p.size-*previous, *p.steady.stepUp), "")
 	}
 	if p.steady.stepDown != nil && previous != nil {
-		p = p.resized(maxStepDown, max(p.size, *previous-*p.steady.stepDown))
+		resize(maxStepDown, max(p.size, *previous-*p.steady.stepDown), "")
 	}
 	if size, bound := clamp(big.NewInt(p.size), p.minimum, p.maximum); bound != "" {
-		p = p.resized(bound, size)
-		p.capped = bound
+		resize(bound, size, bound)
 	}
 	return p
 }
@@ -380,7 +377,7 @@ func (p plan) clauses() (all []clause) {
 	}
 	say("bounds", "%d to %d, so size %d%s", p.minimum, p.maximum, size, held)
 	for _, s := range p.steps {
-		say("step", "%s: %d, after it %d", s.name, s.before, s.after)
+		say("step", "%s: %d, after it %d", s.Name, s.Before, s.After)
 	}
 	return all
 }

@@ -420,7 +420,7 @@ func TestSchedule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := newPlan(p, s, at); got.size != test.size || len(got.steps) > 1 || len(got.steps) == 1 && got.steps[0].before != 3 {
+		if got := newPlan(p, s, at); got.size != test.size || len(got.steps) > 1 || len(got.steps) == 1 && got.steps[0].Before != 3 {
 			t.Errorf("%s (%s): size %d by %v, want %d", test.at, test.why, got.size, got.steps, test.size)
 		}
 	}
@@ -470,10 +470,10 @@ func FuzzSteadied(f *testing.F) {
 		}
 		at := first.size
 		for _, s := range got.steps {
-			if s.before != at {
+			if s.Before != at {
 				t.Errorf("%v do not follow upon each other", got.steps)
 			}
-			at = s.after
+			at = s.After
 		}
 		if at != got.size {
 			t.Errorf("%v do not lead to %d", got.steps, got.size)
