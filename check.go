@@ -57,9 +57,8 @@ type checkup struct {
 // check looks for what is wrong: its code is exitInvalid if there is an error among what it finds.
 func check(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (code int, err error) {
 	// Stale builds cost something without autoscaling, too, so that all pools are read.
-	dry := &scaler{names: s.names, plugins: s.plugins, shared: s.shared, timeout: s.timeout, stream: s.stream,
-		dryRun: true, all: true, log: slog.New(slog.DiscardHandler)}
-	k := &checkup{scaler: dry, out: out, levels: map[string]int{}}
+	s.dryRun, s.all, s.log = true, true, slog.New(slog.DiscardHandler)
+	k := &checkup{scaler: s, out: out, levels: map[string]int{}}
 	if err := k.openDatabase(c); err != nil {
 		k.wrong("database", "", err)
 	} else {
@@ -68,8 +67,10 @@ func check(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (co
 	k.checkCredential(ctx, c)
 	k.checkState(ctx, c)
 	k.checkPrograms()
-	k.checkPools(ctx)
-	k.checkBuilds()
+	if k.pools != nil {
+		k.checkPools(ctx)
+		k.checkBuilds()
+	}
 	k.checkTimer(ctx)
 	out.Note(fmt.Sprintf("%s, %s", term.Count(int64(k.levels[isError]), "error"),
 		term.Count(int64(k.levels[isWarning]), "warning")))
@@ -80,7 +81,8 @@ func check(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (co
 }
 
 // found writes a finding: one line, with the cure. pool and cure may be empty.
-func (k *checkup) found(level, check, pool, message, cure string) {
+func (k *checkup) found(level, check, pool, cure, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
 	k.levels[level]++
 	if k.out.JSON {
 		k.out.Encode(finding{check, optional(pool), level, message, optional(cure)})
@@ -96,13 +98,23 @@ func (k *checkup) found(level, check, pool, message, cure string) {
 	fmt.Fprintf(k.out, "%s%*s  %-10s  %s\n", k.out.Paint(style, level), len(isWarning)-len(level), "", check, message)
 }
 
-func (k *checkup) ok(check, message string)         { k.found(isOK, check, "", message, "") }
-func (k *checkup) warn(check, message, cure string) { k.found(isWarning, check, "", message, cure) }
-func (k *checkup) bad(check, message, cure string)  { k.found(isError, check, "", message, cure) }
+func (k *checkup) ok(check, format string, args ...any) {
+	k.found(isOK, check, "", "", format, args...)
+}
 
-// wrong writes an error as a finding.
+func (k *checkup) warn(check, cure, format string, args ...any) {
+	k.found(isWarning, check, "", cure, format, args...)
+}
+
+func (k *checkup) bad(check, cure, format string, args ...any) {
+	k.found(isError, check, "", cure, format, args...)
+}
+
+// wrong writes an error as a finding; nil is none.
 func (k *checkup) wrong(check, pool string, err error) {
-	k.found(isError, check, pool, oneLine(err), hintOf(err))
+	if err != nil {
+		k.found(isError, check, pool, hintOf(err), "%s", oneLine(err))
+	}
 }
 
 // checkDatabase checks whether the database answers, has the tables, and lets this role do what it needs and no more.
@@ -116,7 +128,7 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 		k.wrong("database", "", explain(k.database, err))
 		return
 	}
-	k.ok("database", fmt.Sprintf("%s answers: %v%v", k.database.key, answer.values[0][0], answer.values[0][1]))
+	k.ok("database", "%s answers: %v%v", k.database.key, answer.values[0][0], answer.values[0][1])
 	if k.pools, err = k.fresh(ctx); err != nil {
 		k.wrong("tables", "", err)
 		return
@@ -126,20 +138,20 @@ func (k *checkup) checkDatabase(ctx context.Context) {
 		return
 	}
 	if ahead := answer.clock - time.Until(clock()); ahead.Abs() > dueTolerance {
-		k.warn("clock",
-			fmt.Sprintf("the database's clock and this machine's differ by %v", ahead.Abs().Round(time.Second)),
-			"let both be set by NTP (timedatectl set-ntp true): ages of builds and, with --shared, what is due are "+
-				"reckoned with them")
+		k.warn("clock", "let both be set by NTP (timedatectl set-ntp true): ages of builds and, with --shared, what "+
+			"is due are reckoned with them",
+			"the database's clock and this machine's differ by %v", ahead.Abs().Round(time.Second))
 	} else {
-		k.ok("clock", "the database's clock and this machine's agree within "+dueTolerance.String())
+		k.ok("clock", "the database's clock and this machine's agree within %v", dueTolerance)
 	}
-	k.checkPrivileges(ctx)
-	k.checkIndex(ctx)
+	k.wrong("privileges", "", explain(k.database, k.checkPrivileges(ctx)))
+	k.wrong("index", "", explain(k.database, k.checkIndex(ctx)))
 }
 
-// writable are the tables in which the role may change something: all of it, or the columns.
+// writable are the tables in which the role may change something, those with columns if it may not change others, and
+// whether the role owns them.
 const writable = `
-SELECT * FROM (
+SELECT name, CASE WHEN whole THEN name ELSE name || ' (' || columns || ')' END, owned FROM (
     SELECT c.oid::regclass::text AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
            has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS whole,
            coalesce(string_agg(a.attname::text, ', ' ORDER BY a.attname)
@@ -153,44 +165,35 @@ WHERE whole OR columns <> '' ORDER BY name`
 
 // checkPrivileges checks whether the role may write what it does not need to or, with --shared, may not write what it
 // does.
-func (k *checkup) checkPrivileges(ctx context.Context) {
+func (k *checkup) checkPrivileges(ctx context.Context) error {
 	role := k.database.role()
 	if k.shared {
 		may, err := k.database.read(ctx, `SELECT has_column_privilege('worker_pools', 'last_autoscaled', 'UPDATE')
 			AND has_column_privilege('worker_pools', 'autoscaling_status', 'UPDATE')`)
-		if err != nil {
-			k.wrong("privileges", "", explain(k.database, err))
-			return
+		if err == nil && may.values[0][0] != true {
+			k.bad("privileges", asOwner+grantShared+role,
+				"with --shared the role has to write worker_pools.last_autoscaled and autoscaling_status, and may not")
 		}
-		if may.values[0][0] != true {
-			k.bad("privileges",
-				"with --shared the role has to write worker_pools.last_autoscaled and autoscaling_status, and may not",
-				asOwner+grantShared+role)
-			return
+		if err != nil || may.values[0][0] != true {
+			return err
 		}
 	}
 	tables, err := k.database.read(ctx, writable)
 	if err != nil {
-		k.wrong("privileges", "", explain(k.database, err))
-		return
+		return err
 	}
 	var more, names []string
 	owned := false
 	for _, row := range tables.values {
-		name, columns := row[0].(string), row[3].(string)
-		switch {
-		case row[2] == true:
-			more = append(more, name)
-		case k.shared && name == "worker_pools" && columns == "autoscaling_status, last_autoscaled":
+		name, what := row[0].(string), row[1].(string)
+		if k.shared && what == "worker_pools (autoscaling_status, last_autoscaled)" {
 			continue
-		default:
-			more = append(more, name+" ("+columns+")")
 		}
-		names, owned = append(names, name), owned || row[1] == true
+		more, names, owned = append(more, what), append(names, name), owned || row[2] == true
 	}
 	if len(more) == 0 {
-		k.ok("privileges", "the role "+role+" may do what it needs and write no other table")
-		return
+		k.ok("privileges", "the role %s may do what it needs and write no other table", role)
+		return nil
 	}
 	right, cure := role, asOwner+"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON "+strings.Join(names, ", ")+" FROM "+role
 	if owned { // nothing can be taken from an owner for long
@@ -204,7 +207,8 @@ func (k *checkup) checkPrivileges(ctx context.Context) {
 	if n := len(more) - named; n > 0 {
 		more = append(more[:named], fmt.Sprintf("%d more", n))
 	}
-	k.warn("privileges", fmt.Sprintf("the role %s may write: %s", role, strings.Join(more, ", ")), cure)
+	k.warn("privileges", cure, "the role %s may write: %s", role, strings.Join(more, ", "))
+	return nil
 }
 
 // activeIndexes are the indexes by which queued and running builds are found without reading all, and whether each is
@@ -220,33 +224,32 @@ WHERE i.indrelid = 'builds'::regclass AND CASE WHEN i.indpred IS NULL
 ORDER BY i.indisvalid DESC`
 
 // checkIndex checks whether each run reads all builds, and whether those are many.
-func (k *checkup) checkIndex(ctx context.Context) {
+func (k *checkup) checkIndex(ctx context.Context) error {
 	indexes, err := k.database.read(ctx, activeIndexes)
-	if err == nil && len(indexes.values) > 0 && indexes.values[0][1] == true {
-		k.ok("index", fmt.Sprintf("queued and running builds are found by the index %v", indexes.values[0][0]))
-		return
-	}
-	var builds rows
-	if err == nil {
-		builds, err = k.database.read(ctx,
-			fmt.Sprintf("SELECT count(*) FROM (SELECT FROM builds LIMIT %d) b", manyBuilds+1))
-	}
 	if err != nil {
-		k.wrong("index", "", explain(k.database, err))
-		return
+		return err
+	}
+	if len(indexes.values) > 0 && indexes.values[0][1] == true {
+		k.ok("index", "queued and running builds are found by the index %v", indexes.values[0][0])
+		return nil
+	}
+	builds, err := k.database.read(ctx,
+		fmt.Sprintf("SELECT count(*) FROM (SELECT FROM builds LIMIT %d) b", manyBuilds+1))
+	if err != nil {
+		return err
 	}
 	switch n := builds.values[0][0].(int64); {
 	case n <= manyBuilds:
-		k.ok("index", fmt.Sprintf("each run reads all of builds, which has %d rows: no index is needed yet", n))
+		k.ok("index", "each run reads all of builds, which has %d rows: no index is needed yet", n)
 	case len(indexes.values) > 0:
-		k.warn("index", fmt.Sprintf("the index %v on builds was not finished, so that each run reads all of the table",
-			indexes.values[0][0]),
-			fmt.Sprintf("%sDROP INDEX %v; then %s", asOwner, indexes.values[0][0], createIndex))
+		index := indexes.values[0][0]
+		k.warn("index", fmt.Sprintf("%sDROP INDEX %v; then %s", asOwner, index, createIndex),
+			"the index %v on builds was not finished, so that each run reads all of the table", index)
 	default:
-		k.warn("index", fmt.Sprintf("builds has more than %d rows and no index on status, so that each run reads all "+
-			"of it", manyBuilds),
-			asOwner+createIndex)
+		k.warn("index", asOwner+createIndex,
+			"builds has more than %d rows and no index on status, so that each run reads all of it", manyBuilds)
 	}
+	return nil
 }
 
 // checkCredential checks who may read the password, and whether the service finds the file.
@@ -254,27 +257,26 @@ func (k *checkup) checkCredential(ctx context.Context, c *cli.Context) {
 	given := c.String("database")
 	hasPassword := regexp.MustCompile(`^\w+://[^/@]*:[^/@]*@|password\s*=`).MatchString(given)
 	if hasPassword && given != os.Getenv("VESPENE_AUTOSCALE_DATABASE") {
-		k.warn("credential",
-			"the database's password stands on the command line, where every user of this machine can see it",
-			"write the address into "+credentialFile)
+		k.warn("credential", "write the address into "+credentialFile,
+			"the database's password stands on the command line, where every user of this machine can see it")
 	}
 	info, err := os.Stat(credentialFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if service, err := show(ctx, unit+".service"); err == nil && service["LoadState"] == "loaded" {
-			k.bad("credential", "the service cannot start without "+credentialFile+", which may be empty",
-				"sudo install -D -m 0640 -g "+systemUser+" /dev/null "+credentialFile)
+			k.bad("credential", "sudo install -D -m 0640 -g "+systemUser+" /dev/null "+credentialFile,
+				"the service cannot start without %s, which may be empty", credentialFile)
 			return
 		}
-		k.ok("credential", "there is no "+credentialFile+", and no service that needs it")
+		k.ok("credential", "there is no %s, and no service that needs it", credentialFile)
 	case err != nil:
-		k.bad("credential", err.Error(), "make the directory readable: sudo chmod 0755 "+filepath.Dir(credentialFile))
+		k.bad("credential", "make the directory readable: sudo chmod 0755 "+filepath.Dir(credentialFile), "%v", err)
 	case info.Mode().Perm()&0o027 != 0:
-		k.warn("credential", fmt.Sprintf("%s has the mode %#o, which lets others than root and its group read it or "+
-			"write to it", credentialFile, info.Mode().Perm()),
-			"sudo chmod 0640 "+credentialFile+", and change the password if others may have seen it")
+		k.warn("credential", "sudo chmod 0640 "+credentialFile+", and change the password if others may have seen it",
+			"%s has the mode %#o, which lets others than root and its group read it or write to it", credentialFile,
+			info.Mode().Perm())
 	default:
-		k.ok("credential", fmt.Sprintf("%s has the mode %#o", credentialFile, info.Mode().Perm()))
+		k.ok("credential", "%s has the mode %#o", credentialFile, info.Mode().Perm())
 	}
 }
 
@@ -288,27 +290,25 @@ func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 	directory := filepath.Dir(path)
 	owner := ownerOf(directory)
 	if os.Geteuid() == 0 && owner != "" && owner != "root" {
-		k.warn("user", fmt.Sprintf("this is root's view, and %s belongs to %s: what that user may not read or run is "+
-			"not seen", directory, owner),
-			"sudo -u "+owner+" vespene-autoscale check")
+		k.warn("user", "sudo -u "+owner+" vespene-autoscale check",
+			"this is root's view, and %s belongs to %s: what that user may not read or run is not seen", directory,
+			owner)
 	}
 	there := directory // or where it would be made
 	for ownerOf(there) == "" && there != "/" {
 		there = filepath.Dir(there)
 	}
+	const unwritable = "%s cannot be written to: %v"
 	if err := unix.Faccessat(unix.AT_FDCWD, there, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		k.bad("state", fmt.Sprintf("%s cannot be written to: %v", there, err),
-			"make it writable for the user of this run, run as the service's user (sudo -u "+systemUser+
-				"), or name another file with --state")
+		k.bad("state", "make it writable for the user of this run, run as the service's user (sudo -u "+systemUser+
+			"), or name another file with --state", unwritable, there, err)
 		return
 	}
-	files := []string{path, path + "-wal", path + "-shm"}
-	locks, _ := filepath.Glob(filepath.Join(directory, "*.lock"))
-	for _, file := range append(files, locks...) {
-		if err := unix.Faccessat(unix.AT_FDCWD, file, unix.R_OK|unix.W_OK, unix.AT_EACCESS); err != nil &&
-			!errors.Is(err, fs.ErrNotExist) {
-			k.bad("state", fmt.Sprintf("%s cannot be written to: %v", file, err),
-				"sudo chown "+owner+": "+file+"; sudo chmod 0600 "+file)
+	files, _ := filepath.Glob(filepath.Join(directory, "*.lock"))
+	for _, file := range append([]string{path, path + "-wal", path + "-shm"}, files...) {
+		err := unix.Faccessat(unix.AT_FDCWD, file, unix.R_OK|unix.W_OK, unix.AT_EACCESS)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.bad("state", "sudo chown "+owner+": "+file+"; sudo chmod 0600 "+file, unwritable, file, err)
 			return
 		}
 	}
@@ -317,25 +317,24 @@ func (k *checkup) checkState(ctx context.Context, c *cli.Context) {
 	warned := k.levels[isWarning]
 	if err := unix.Statfs(there, &system); err == nil && system.Blocks > 0 &&
 		system.Bavail*uint64(system.Bsize) < littleRoom {
-		k.warn("state", fmt.Sprintf("the file system of %s is nearly full", there),
-			"make room on it: without a record nothing is run")
+		k.warn("state", "make room on it: without a record nothing is run", "the file system of %s is nearly full",
+			there)
 	} else if err == nil && system.Type == networkFile {
-		k.warn("state", there+" is on NFS, whose locks do not do for those of the pools",
-			"keep the state on a local disk")
+		k.warn("state", "keep the state on a local disk", "%s is on NFS, whose locks do not do for those of the pools",
+			there)
 	}
 	for _, file := range []string{directory, path} {
 		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
-			k.warn("state", fmt.Sprintf("%s has the mode %#o, so that others can see or change what commands printed",
-				file, info.Mode().Perm()),
-				"sudo chmod go= "+file)
+			k.warn("state", "sudo chmod go= "+file,
+				"%s has the mode %#o, so that others can see or change what commands printed", file, info.Mode().Perm())
 		}
 	}
 	switch {
 	case k.levels[isWarning] > warned:
 	case k.state == nil:
-		k.ok("state", path+" will be made by the first run")
+		k.ok("state", "%s will be made by the first run", path)
 	default:
-		k.ok("state", path+" can be read and written")
+		k.ok("state", "%s can be read and written", path)
 	}
 }
 
@@ -347,7 +346,7 @@ func (k *checkup) checkPrograms() {
 			if path, err := findProgram(what+name, program); err != nil {
 				k.wrong("plugin", "", err)
 			} else {
-				k.ok("plugin", what+name+" is "+path)
+				k.ok("plugin", "%s is %s", what+name, path)
 			}
 		}
 	}
@@ -355,14 +354,11 @@ func (k *checkup) checkPrograms() {
 
 // checkPools gives each pool its turn as a dry run does.
 func (k *checkup) checkPools(ctx context.Context) {
-	if k.pools == nil {
-		return // they could not be read
-	}
 	queues := slices.DeleteFunc(k.queues(k.pools),
 		func(name string) bool { return len(k.names) == 0 && !k.pools[name].enabled })
 	if len(queues) == 0 {
-		k.warn("pools", "no worker pool has autoscaling enabled",
-			"enable it in Vespene, in the settings of a worker pool")
+		k.warn("pools", "enable it in Vespene, in the settings of a worker pool",
+			"no worker pool has autoscaling enabled")
 		return
 	}
 	var keeper string // the pool that keeps the most workers when there is nothing to do
@@ -373,48 +369,33 @@ func (k *checkup) checkPools(ctx context.Context) {
 		case t.err != nil:
 			k.wrong("pool", name, t.err)
 		case t.outcome == disabled:
-			k.found(isWarning, "pool", name, reason(t), "enable it in Vespene, in the settings of the worker pool")
+			k.found(isWarning, "pool", name, "enable it in Vespene, in the settings of the worker pool", "%s",
+				reason(t))
 		case t.plan.maximum == 0:
-			k.found(isWarning, "pool", name, "maximum is 0, so that it never has a worker",
-				"raise it in Vespene, or disable autoscaling for the pool")
+			k.found(isWarning, "pool", name, "raise it in Vespene, or disable autoscaling for the pool",
+				"maximum is 0, so that it never has a worker")
 		default:
-			k.found(isOK, "pool", name, fmt.Sprintf("settings, template and plugins are right, and make the size %d "+
-				"now", t.prepared.plan.size), "")
+			k.found(isOK, "pool", name, "", "settings, template and plugins are right, and make the size %d now",
+				t.prepared.plan.size)
 		}
 		if t.timing != nil && t.timing.clockBack {
-			k.found(isWarning, "clock", name, "its last evaluation lies in the future: the clock went back",
-				"set the clock right; the next run evaluates the pool at once")
+			k.found(isWarning, "clock", name, "set the clock right; the next run evaluates the pool at once",
+				"its last evaluation lies in the future: the clock went back")
 		}
-		if t.err != nil || t.plan == nil {
-			continue
-		}
-		if least := leastSize(t.pool, *t.plan); least > most {
-			keeper, most = name, least
+		if t.err == nil && t.plan != nil {
+			if least := leastSize(t.pool, *t.plan); least > most {
+				keeper, most = name, least
+			}
 		}
 	}
 	switch {
 	case most > 0:
-		k.found(isOK, "minimum", keeper, fmt.Sprintf("it keeps %s when there is nothing to do, for Vespene's schedules",
-			term.Count(most, "worker")), "")
+		k.found(isOK, "minimum", keeper, "", "it keeps %s when there is nothing to do, for Vespene's schedules",
+			term.Count(most, "worker"))
 	case len(k.names) == 0:
-		k.found(isWarning, "minimum", "",
+		k.warn("minimum", "set the minimum of one pool to 1 in Vespene, or keep one worker elsewhere",
 			"every pool may go down to 0 workers, and only workers start Vespene's scheduled builds, imports and "+
-				"clean-up",
-			"set the minimum of one pool to 1 in Vespene, or keep one worker elsewhere")
-	}
-}
-
-// checkBuilds looks for builds that no worker takes or runs, in pools without autoscaling, too.
-func (k *checkup) checkBuilds() {
-	isStale := false
-	for _, name := range k.queues(k.pools) {
-		for _, warning := range k.pools[name].staleWarnings() {
-			isStale = true
-			k.found(isWarning, "builds", name, warning.message, warning.cure)
-		}
-	}
-	if !isStale && k.pools != nil {
-		k.ok("builds", "no build is older than workers take it, without a project, or running past its timeout")
+				"clean-up")
 	}
 }
 
@@ -428,42 +409,60 @@ func leastSize(p pool, planned plan) int64 {
 	return newPlan(p, planned.settings, clock()).size
 }
 
+// checkBuilds looks for builds that no worker takes or runs, in pools without autoscaling, too.
+func (k *checkup) checkBuilds() {
+	isStale := false
+	for _, name := range k.queues(k.pools) {
+		for _, warning := range k.pools[name].staleWarnings() {
+			isStale = true
+			k.found(isWarning, "builds", name, warning.cure, "%s", warning.message)
+		}
+	}
+	if !isStale {
+		k.ok("builds", "no build is older than workers take it, without a project, or running past its timeout")
+	}
+}
+
 // unit is the service and timer that come with this program.
 const unit = "vespene-autoscale"
 
 // checkTimer checks whether the installed timer ticks, and as often as the pools need.
 func (k *checkup) checkTimer(ctx context.Context) {
-	timer, err := show(ctx, unit+".timer")
+	const name = unit + ".timer"
+	timer, err := show(ctx, name)
 	if err != nil {
 		k.ok("timer", "systemd does not answer here: that this runs each minute is cron's or your own matter")
 		return
 	}
+	isActive := timer["ActiveState"] == "active"
 	others, _ := output(ctx, "systemctl", "list-units", "--plain", "--no-legend", "--state=active", unit+"@*.timer")
 	switch {
-	case timer["ActiveState"] != "active" && strings.TrimSpace(others) != "":
+	case !isActive && strings.TrimSpace(others) != "":
 		k.ok("timer", "single pools have timers of their own: systemctl list-timers")
-		return
 	case timer["LoadState"] == "not-found":
-		k.ok("timer", unit+".timer is not installed: that this runs each minute is cron's or your own matter")
-		return
+		k.ok("timer", "%s is not installed: that this runs each minute is cron's or your own matter", name)
 	case timer["LoadState"] != "loaded":
-		k.warn("timer", unit+".timer is "+timer["LoadState"]+", so that nothing runs by itself",
-			"systemctl status "+unit+".timer says why")
-		return
-	case timer["ActiveState"] != "active":
-		k.warn("timer", unit+".timer is installed but not started, so that nothing runs by itself",
-			"sudo systemctl enable --now "+unit+".timer")
-		return
-	case timer["UnitFileState"] != "enabled":
-		k.warn("timer", unit+".timer is "+timer["UnitFileState"]+", and will not start with the machine",
-			"sudo systemctl enable "+unit+".timer")
+		k.warn("timer", "systemctl status "+name+" says why", "%s is %s, so that nothing runs by itself", name,
+			timer["LoadState"])
+	case !isActive:
+		k.warn("timer", "sudo systemctl enable --now "+name,
+			"%s is installed but not started, so that nothing runs by itself", name)
+	default:
+		if timer["UnitFileState"] != "enabled" {
+			k.warn("timer", "sudo systemctl enable "+name, "%s is %s, and will not start with the machine", name,
+				timer["UnitFileState"])
+		}
+		k.checkInterval(name, tick(ctx, timer))
 	}
-	interval := tick(ctx, timer)
+}
+
+// checkInterval checks whether a timer with that interval, of which 0 is unknown, ticks as often as the pools need.
+func (k *checkup) checkInterval(timer string, interval time.Duration) {
 	if interval == 0 {
-		k.warn("timer", "how often "+unit+".timer ticks could not be found out", "systemctl list-timers "+unit+".timer")
+		k.warn("timer", "systemctl list-timers "+timer, "how often %s ticks could not be found out", timer)
 		return
 	}
-	ticks, late := fmt.Sprintf("%s.timer ticks every %s", unit, term.Span(interval)), false
+	ticks, isLate := fmt.Sprintf("%s ticks every %s", timer, term.Span(interval)), false
 	for _, name := range k.queues(k.pools) {
 		p := k.pools[name]
 		checked, err := p.checked(k.plugins)
@@ -472,19 +471,18 @@ func (k *checkup) checkTimer(ctx context.Context) {
 		}
 		actual := (checked.reevaluate - dueTolerance + interval - 1) / interval * interval
 		if actual > checked.reevaluate+dueTolerance {
-			late = true
-			k.found(isWarning, "timer", name, fmt.Sprintf("%s, so that the pool is evaluated every %s and not, as "+
-				"reevaluate_minutes has it, every %s",
-				ticks, term.Span(actual), term.Span(checked.reevaluate)),
-				"let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+unit+".timer), or raise "+
-					"reevaluate_minutes in Vespene")
+			isLate = true
+			k.found(isWarning, "timer", name, "let it tick each minute (OnCalendar=minutely; sudo systemctl edit "+
+				timer+"), or raise reevaluate_minutes in Vespene",
+				"%s, so that the pool is evaluated every %s and not, as reevaluate_minutes has it, every %s",
+				ticks, term.Span(actual), term.Span(checked.reevaluate))
 		}
 	}
 	if k.pools != nil {
 		ticks += ", as often as every pool needs"
 	}
-	if !late {
-		k.ok("timer", ticks)
+	if !isLate {
+		k.ok("timer", "%s", ticks)
 	}
 }
 
@@ -495,10 +493,7 @@ func show(ctx context.Context, name string) (map[string]string, error) {
 	properties := map[string]string{}
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		properties[name] += value + "\n"
-	}
-	for name, value := range properties {
-		properties[name] = strings.TrimSpace(value)
+		properties[name] = strings.TrimSpace(properties[name] + "\n" + value)
 	}
 	return properties, err
 }
@@ -530,13 +525,12 @@ func tick(ctx context.Context, timer map[string]string) (longest time.Duration) 
 		longest = max(longest, ticks[i].Sub(ticks[i-1]))
 	}
 	for _, monotonic := range all(`OnUnit(?:Active|Inactive)USec=(.*?) ;`, timer["TimersMonotonic"]) {
-		text, err := output(ctx, "systemd-analyze", "timespan", monotonic[1])
-		var microseconds int64
-		if match := regexp.MustCompile(`μs: (\d+)`).FindStringSubmatch(text); err == nil && match != nil {
-			fmt.Sscan(match[1], &microseconds)
-		}
-		if every := time.Duration(microseconds) * time.Microsecond; every > 0 && (longest == 0 || every < longest) {
-			longest = every
+		text, _ := output(ctx, "systemd-analyze", "timespan", monotonic[1])
+		for _, match := range all(`μs: (\d+)`, text) {
+			every, _ := time.ParseDuration(match[1] + "us")
+			if every > 0 && (longest == 0 || every < longest) {
+				longest = every
+			}
 		}
 	}
 	return longest

@@ -90,7 +90,7 @@ func evaluationCells(e evaluation) []term.Cell {
 		took = e.ended.Sub(e.started).Round(time.Millisecond).String()
 	}
 	if e.forced {
-		why = strings.Join(slices.DeleteFunc([]string{why, "forced"}, func(s string) bool { return s == "" }), ", ")
+		why = strings.TrimPrefix(why+", forced", ", ")
 	}
 	return []term.Cell{{Text: e.started.Local().Format(time.DateTime)}, {Text: term.Label(e.pool), Style: term.Bold},
 		term.Digits(&e.queued), term.Digits(&e.running), term.Digits(&e.size), {Text: how, Style: style},

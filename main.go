@@ -17,6 +17,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -60,22 +61,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return code
 	}
-	code = exitCode(err)
-	complain(log, err, code)
-	return code
-}
-
-// complain says why the run cannot go on, in one sentence, and below it the cure.
-func complain(log *term.Log, err error, code int) {
-	level := slog.LevelError
-	if code > 128 { // being stopped is no failure
+	level, sentences := slog.LevelError, []string{"vespene-autoscale: " + oneLine(err)}
+	if exitCode(err) > 128 { // being stopped is no failure
 		level = slog.LevelWarn
 	}
-	sentences := []string{"vespene-autoscale: " + oneLine(err)}
 	if hint := hintOf(err); hint != "" {
 		sentences = append(sentences, "hint: "+hint)
 	}
 	log.Say(level, sentences...)
+	return exitCode(err)
 }
 
 // job is what a command line asks for: the main job, or a command. Its error is what kept it from being done, or the
@@ -123,7 +117,8 @@ defaults. Nothing is written, and no planner program asked.`,
 			command("history", "show past evaluations, and charts of builds and sizes", `
 What this host's state file has of them, the newest last. Vespene's database is not connected to.`,
 				history, append(options("queue", "q", "database", "state", "output"),
-					since(24*time.Hour, "24h", "show the evaluations of the last `DURATION`"))...),
+					&cli.DurationFlag{Name: "since", Value: 24 * time.Hour, DefaultText: "24h",
+						Usage: "show the evaluations of the last `DURATION`"})...),
 			command("check", "look for what is wrong before it goes wrong", `
 One line a finding: ok, warning or error, and the cure. Nothing is written or run, but planner programs are asked.
 It ends with 0, or with 78 if there are errors. Run it as the user of the service:
@@ -182,17 +177,17 @@ func openAll(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) e
 	debug.SetGCPercent(400) // of 4 MiB: nothing is collected in most runs, which end before it pays
 	reading, end := context.WithCancel(ctx)
 	defer end()
-	opened := make(chan error, 1)
-	go func() {
-		err := openPast(context.WithoutCancel(ctx), s, path)
-		if err != nil {
+	var unopened error
+	var opening sync.WaitGroup
+	opening.Go(func() {
+		if unopened = openPast(context.WithoutCancel(ctx), s, path); unopened != nil {
 			end()
 		}
-		opened <- err
-	}()
+	})
 	_, err = s.fresh(reading)
 	<-out.Watched
-	if unopened := <-opened; unopened != nil {
+	opening.Wait()
+	if unopened != nil {
 		s.counts = nil // which say nothing without the state
 		return unopened
 	}
@@ -220,14 +215,14 @@ func openPast(ctx context.Context, s *scaler, path string) (err error) {
 
 // status shows how the pools stand.
 func status(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (code int, err error) {
+	s.all = true
+	var pools map[string]pool
 	if err = s.openDatabase(c); err == nil {
 		err = s.readState(ctx, c)
 	}
-	if err != nil {
-		return 0, err
+	if err == nil {
+		pools, err = s.fresh(ctx)
 	}
-	s.all = true
-	pools, err := s.fresh(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -256,11 +251,10 @@ func history(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (
 	}
 	now, window := clock(), c.Duration("since")
 	all, err := s.state.history(ctx, s.database.key, s.names, now.Add(-window), out.JSON)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		writeHistory(out, all, window, now)
 	}
-	writeHistory(out, all, window, now)
-	return 0, nil
+	return 0, err
 }
 
 // release is the package's version, which packaging/build sets.
@@ -272,12 +266,10 @@ func version() string {
 	if !ok {
 		return "unknown"
 	}
-	if release != "" {
-		return release + " " + info.GoVersion
-	}
-	text := info.Main.Version
+	text := cmp.Or(release, info.Main.Version)
 	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" && !strings.Contains(text, setting.Value[:min(12, len(setting.Value))]) {
+		if release == "" && setting.Key == "vcs.revision" &&
+			!strings.Contains(text, setting.Value[:min(12, len(setting.Value))]) {
 			text += " " + setting.Value
 		}
 	}

@@ -55,11 +55,9 @@ func writeMetrics(path, version string, pools []poolStatus, read bool, code int)
 	family("vespene_autoscale_run_exit_code", "The exit code of the last run over the pools.", fmt.Sprintf(" %d", code))
 
 	if err := replaceFile(path, b.Bytes()); err != nil {
-		var named *fs.PathError // of the file that would have been renamed
-		var link *os.LinkError
-		if errors.As(err, &named) {
+		if named, is := errors.AsType[*fs.PathError](err); is { // of the file that would have been renamed
 			err = named.Err
-		} else if errors.As(err, &link) {
+		} else if link, is := errors.AsType[*os.LinkError](err); is {
 			err = link.Err
 		}
 		text := withoutAddress(fmt.Sprintf("write the metrics to %s: %v", path, err))
@@ -126,23 +124,18 @@ func metricsOf(s poolStatus) []metric {
 	}
 }
 
-func float[N int | int64](n *N) *float64 {
-	if n == nil {
+// figure returns the value of a metric, or nil for nil.
+func figure[T any](value *T, of func(T) float64) *float64 {
+	if value == nil {
 		return nil
 	}
-	return ptr(float64(*n))
+	return new(of(*value))
 }
 
-func seconds(d *time.Duration) *float64 {
-	if d == nil {
-		return nil
-	}
-	return ptr(d.Seconds())
-}
+func float[N int | int64](n *N) *float64 { return figure(n, func(n N) float64 { return float64(n) }) }
+
+func seconds(d *time.Duration) *float64 { return figure(d, time.Duration.Seconds) }
 
 func timestamp(t *time.Time) *float64 {
-	if t == nil {
-		return nil
-	}
-	return ptr(float64(t.UnixMilli()) / 1000)
+	return figure(t, func(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 })
 }

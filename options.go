@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,15 +67,11 @@ func options(names ...string) (chosen []cli.Flag) {
 	return chosen
 }
 
-// since returns the flag --since of a command.
-func since(byDefault time.Duration, text, usage string) cli.Flag {
-	return &cli.DurationFlag{Name: "since", Value: byDefault, DefaultText: text, Usage: usage}
-}
-
 // simulateOptions returns the flags that only simulate has.
 func simulateOptions() []cli.Flag {
 	return []cli.Flag{
-		since(7*24*time.Hour, "168h", "replay the builds of the last `DURATION`"),
+		&cli.DurationFlag{Name: "since", Value: 7 * 24 * time.Hour, DefaultText: "168h",
+			Usage: "replay the builds of the last `DURATION`"},
 		&cli.DurationFlag{Name: "boot", Usage: "a worker is ready so long after it was asked for: `DURATION`",
 			DefaultText: "0s"},
 		&cli.GenericFlag{Name: "set", Value: &list{},
@@ -148,14 +145,9 @@ func usageError(_ *cli.Context, err error, _ bool) error {
 		}
 	} else if _, flag, isValue := strings.Cut(text, " for flag "); isValue {
 		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "-"), ":")
-		switch name {
-		case "timeout", "since", "boot", "billing-minimum":
-			hint = durationHint
-		case "jobs", "max-builds", "workers-per-instance":
-			hint = wholeHint
-		case "max-wait":
-			hint = minutesHint
-		}
+		hint = cmp.Or(map[string]string{"timeout": durationHint, "since": durationHint, "boot": durationHint,
+			"billing-minimum": durationHint, "jobs": wholeHint, "max-builds": wholeHint,
+			"workers-per-instance": wholeHint, "max-wait": minutesHint}[name], hint)
 	}
 	return usage(hint, "%s", withoutAddress(text))
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/adhocore/gronx"
 
+	"vespene-autoscale/internal/shelltemplate"
 	"vespene-autoscale/internal/term"
 )
 
@@ -121,26 +122,21 @@ func (w warning) String() string { return w.message + "; " + w.cure }
 
 // staleWarnings returns a warning for each kind of stale builds.
 func (p pool) staleWarnings() (all []warning) {
-	for _, kind := range []struct {
-		stale
-		what, cure string
-	}{
-		{p.overdue, "RUNNING for longer than their project's timeout and 5 minutes more: their workers are gone",
-			"stop them in Vespene"},
-		{p.expired, "QUEUED for longer than auto_abort_minutes or without a queued_time: no worker takes them",
-			"stop them in Vespene"},
-		{p.projectless, "QUEUED without a project: every worker that meets one stops working",
-			"delete them in Vespene"},
-	} {
+	add := func(kind stale, what, cure string) {
+		oldest := ""
+		if kind.oldest > 0 {
+			oldest = fmt.Sprintf(" (the oldest for %s)", term.Span(kind.oldest))
+		}
 		if kind.count > 0 {
-			oldest := ""
-			if kind.oldest > 0 {
-				oldest = fmt.Sprintf(" (the oldest for %s)", term.Span(kind.oldest))
-			}
 			all = append(all, warning{fmt.Sprintf("counted, but misleading: %s%s %s",
-				term.Count(kind.count, "build"), oldest, kind.what), kind.cure})
+				term.Count(kind.count, "build"), oldest, what), cure})
 		}
 	}
+	add(p.overdue, "RUNNING for longer than their project's timeout and 5 minutes more: their workers are gone",
+		"stop them in Vespene")
+	add(p.expired, "QUEUED for longer than auto_abort_minutes or without a queued_time: no worker takes them",
+		"stop them in Vespene")
+	add(p.projectless, "QUEUED without a project: every worker that meets one stops working", "delete them in Vespene")
 	return all
 }
 
@@ -209,13 +205,9 @@ func (s steadiness) at(now time.Time) *scheduled {
 
 // replaces returns the settings with those that the entry has.
 func (s scheduled) replaces(base settings) settings {
-	for _, replace := range []struct{ with, what *int64 }{
-		{s.minimum, &base.minimum}, {s.maximum, &base.maximum}, {s.excess, &base.excess},
-	} {
-		if replace.with != nil {
-			*replace.what = *replace.with
-		}
-	}
+	base.minimum = *cmp.Or(s.minimum, &base.minimum)
+	base.maximum = *cmp.Or(s.maximum, &base.maximum)
+	base.excess = *cmp.Or(s.excess, &base.excess)
 	return base
 }
 
@@ -243,10 +235,11 @@ type answer struct {
 	reason           string
 }
 
-// step is how one part of the steadiness changed the size.
+// step is how one part of the steadiness changed the size. The JSON names are a contract.
 type step struct {
-	name          string
-	before, after int64
+	Name   string `json:"name"`
+	Before int64  `json:"before"`
+	After  int64  `json:"after"`
 }
 
 // newPlan sizes a pool with its settings at that time. The steps that look back are for stabilized.
@@ -297,41 +290,29 @@ func (p plan) stepTo(name string, after plan) plan {
 	return after
 }
 
-// resized returns the plan with the size that the step of that name led to.
-func (p plan) resized(name string, size int64) plan {
-	after := p
-	after.size = size
-	if size != p.size {
-		after.capped = ""
-	}
-	return p.stepTo(name, after)
-}
-
 // stabilized returns the plan with a size as steady as the pool wants it. previous is the size of its last evaluation
 // that scaled, and largest the largest that was planned within scaleDown until now; either is nil if there is none.
 func (p plan) stabilized(previous, largest *int64) plan {
+	resize := func(name string, size int64, capped string) {
+		after := p
+		if size != p.size {
+			after.size, after.capped = size, capped
+		}
+		p = p.stepTo(name, after)
+	}
 	if p.steady.scaleDown > 0 && largest != nil {
-		p = p.resized(scaleDownMinutes, max(p.size, *largest))
+		resize(scaleDownMinutes, max(p.size, *largest), "")
 	}
 	if p.steady.stepUp != nil && previous != nil {
-		p = p.resized(maxStepUp, min(p.size, add(*previous, *p.steady.stepUp)))
+		resize(maxStepUp, *previous+min(p.size-*previous, *p.steady.stepUp), "")
 	}
 	if p.steady.stepDown != nil && previous != nil {
-		p = p.resized(maxStepDown, max(p.size, *previous-*p.steady.stepDown))
+		resize(maxStepDown, max(p.size, *previous-*p.steady.stepDown), "")
 	}
 	if size, bound := clamp(big.NewInt(p.size), p.minimum, p.maximum); bound != "" {
-		p = p.resized(bound, size)
-		p.capped = bound
+		resize(bound, size, bound)
 	}
 	return p
-}
-
-// add adds two numbers of zero or more; beyond the largest integer it returns that.
-func add(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
 }
 
 // clamp returns n held within minimum … maximum, and the name of the bound that changed it or "".
@@ -347,11 +328,8 @@ func clamp(n *big.Int, minimum, maximum int64) (int64, string) {
 
 // ceiling returns the least integer that is not below d.
 func ceiling(d *big.Rat) *big.Int {
-	floor, rest := new(big.Int).DivMod(d.Num(), d.Denom(), new(big.Int))
-	if rest.Sign() > 0 {
-		floor.Add(floor, big.NewInt(1))
-	}
-	return floor
+	n := new(big.Int).Neg(d.Num())
+	return n.Neg(n.Div(n, d.Denom())) // Div rounds down
 }
 
 // decimalString prints d exactly, or to 17 digits if that would take more than 40 characters.
@@ -368,38 +346,38 @@ type clause struct{ subject, text string }
 
 // clauses explain the size.
 func (p plan) clauses() (all []clause) {
+	say := func(subject, format string, args ...any) {
+		all = append(all, clause{subject, fmt.Sprintf(format, args...)})
+	}
 	product := func(n int64, weight *big.Rat) string {
 		result := new(big.Rat).Mul(new(big.Rat).SetInt64(n), weight)
 		return fmt.Sprintf("%d * %s = %s", n, decimalString(weight), decimalString(result))
 	}
-	if p.answer != nil {
-		said := fmt.Sprintf("%s says %d", p.planner, p.answer.size)
-		if p.answer.reason != "" {
-			said += ": " + term.Label(p.answer.reason)
-		}
-		all = []clause{{"planner", said}}
+	if a := p.answer; a != nil && a.reason != "" {
+		say("planner", "%s says %d: %s", p.planner, a.size, term.Label(a.reason))
+	} else if a != nil {
+		say("planner", "%s says %d", p.planner, a.size)
 	} else {
-		queued := product(p.queued, p.queuedWeight)
+		ofBuilds := ""
 		if p.buildLatest {
-			queued += fmt.Sprintf(" (%s of %s, by build_latest)", term.Count(p.queued, "project"),
+			ofBuilds = fmt.Sprintf(" (%s of %s, by build_latest)", term.Count(p.queued, "project"),
 				term.Count(p.builds, "build"))
 		}
 		excess := fmt.Sprintf("+ %d", p.excess)
 		if p.excess < 0 {
 			excess = fmt.Sprintf("- %d", -p.excess)
 		}
-		load := fmt.Sprintf("%s * %s %s = %s", decimalString(p.base), decimalString(p.multiplier), excess,
-			decimalString(p.raw))
-		all = []clause{{"queued", queued}, {"running", product(p.running, p.runningWeight)}, {"load", load}}
+		say("queued", "%s%s", product(p.queued, p.queuedWeight), ofBuilds)
+		say("running", "%s", product(p.running, p.runningWeight))
+		say("load", "%s * %s %s = %s", decimalString(p.base), decimalString(p.multiplier), excess, decimalString(p.raw))
 	}
-	held := ""
-	size, bound := clamp(ceiling(p.raw), p.minimum, p.maximum)
-	if bound != "" {
-		held = ", held to the " + bound
+	size, held := clamp(ceiling(p.raw), p.minimum, p.maximum)
+	if held != "" {
+		held = ", held to the " + held
 	}
-	all = append(all, clause{"bounds", fmt.Sprintf("%d to %d, so size %d%s", p.minimum, p.maximum, size, held)})
+	say("bounds", "%d to %d, so size %d%s", p.minimum, p.maximum, size, held)
 	for _, s := range p.steps {
-		all = append(all, clause{"step", fmt.Sprintf("%s: %d, after it %d", s.name, s.before, s.after)})
+		say("step", "%s: %d, after it %d", s.Name, s.Before, s.After)
 	}
 	return all
 }
@@ -486,6 +464,20 @@ func environment(all []fact) (variables []string) {
 	return variables
 }
 
+// environmentOf has the variable of a command's environment that holds the same as a name in its template.
+var environmentOf = map[string]string{"worker_pool.name": "VESPENE_POOL", "worker.name": "VESPENE_POOL",
+	"previous_size": "VESPENE_PREVIOUS_SIZE"}
+
+// render makes the command line of a pool's template. The error is a sentence about executor_command.
+func render(p pool, planned plan, previousSize *int64) (line string, err error) {
+	values := told(facts(p, planned, previousSize), toTemplate)
+	command, err := shelltemplate.Render(planned.command, values, environmentOf)
+	if err != nil {
+		return "", fmt.Errorf("executor_command: %w", err)
+	}
+	return command.Line, nil
+}
+
 // lastRun is what a pool's past means for its next evaluation.
 type lastRun struct {
 	last         time.Time // when the interval began after which the pool is due; zero: it was never evaluated
@@ -515,31 +507,16 @@ type timing struct {
 	next      time.Time // zero: unknown
 }
 
-// timing returns when the pool is due, which is unknown while an evaluation is open.
-func (p plan) timing(last lastRun, now time.Time) *timing {
-	if last.open {
-		return &timing{}
-	}
-	isDue, clockBack := due(last.last, p.reevaluate, now)
-	return &timing{isDue, clockBack, nextDue(last.last, p.reevaluate)}
-}
-
-// due tells whether a pool whose interval began at last (zero: never) is due now. clockBack says that it is due only
-// because last lies too far ahead to be true.
-func due(last time.Time, interval time.Duration, now time.Time) (isDue, clockBack bool) {
+// timing returns when the pool is due, which is unknown while an evaluation is open. If its last evaluation lies too
+// far ahead to be true, it is due at once.
+func (p plan) timing(l lastRun, now time.Time) *timing {
 	switch {
-	case last.IsZero():
-		return true, false
-	case last.Sub(now) > interval:
-		return true, true
+	case l.open:
+		return &timing{}
+	case l.last.IsZero():
+		return &timing{isDue: true}
 	}
-	return now.Sub(last) >= interval-dueTolerance, false
-}
-
-// nextDue returns the end of the interval that began at last, or zero if there was no evaluation to begin one.
-func nextDue(last time.Time, interval time.Duration) time.Time {
-	if last.IsZero() {
-		return time.Time{}
-	}
-	return last.Add(interval)
+	clockBack := l.last.Sub(now) > p.reevaluate
+	isDue := clockBack || now.Sub(l.last) >= p.reevaluate-dueTolerance
+	return &timing{isDue, clockBack, l.last.Add(p.reevaluate)}
 }

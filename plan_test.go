@@ -172,20 +172,17 @@ func TestDue(t *testing.T) {
 		{"the clock went back by more than the interval", -6 * time.Minute, 5, true, true},
 		{"the clock went back by years", -10 * 365 * 24 * time.Hour, 5, true, true},
 	} {
-		s, err := testPool(map[string]any{"reevaluate_minutes": test.minutes}).checked(plugins{})
-		if err != nil {
-			t.Fatal(err)
+		planned := planOf(t, testPool(map[string]any{"reevaluate_minutes": test.minutes}))
+		got := planned.timing(lastRun{last: now.Add(-test.ago)}, now)
+		if got.isDue != test.due || got.clockBack != test.back {
+			t.Errorf("%s: due %v, clock back %v; want %v, %v", test.why, got.isDue, got.clockBack, test.due, test.back)
 		}
-		isDue, back := due(now.Add(-test.ago), s.reevaluate, now)
-		if isDue != test.due || back != test.back {
-			t.Errorf("%s: due %v, clock back %v; want %v, %v", test.why, isDue, back, test.due, test.back)
+		if got.next.Year() > 9999 {
+			t.Errorf("%s: next due in the year %d, which JSON cannot hold", test.why, got.next.Year())
 		}
 	}
-	if isDue, back := due(time.Time{}, time.Hour, now); !isDue || back {
-		t.Errorf("never evaluated: due %v, clock back %v; want true, false", isDue, back)
-	}
-	if next := nextDue(now, longestMinutes*time.Minute); next.Year() > 9999 {
-		t.Errorf("next due in the year %d, which JSON cannot hold", next.Year())
+	if got := planOf(t, testPool(nil)).timing(lastRun{}, now); !got.isDue || got.clockBack || !got.next.IsZero() {
+		t.Errorf("never evaluated: %v; want due, with no next time", got)
 	}
 }
 
@@ -423,7 +420,7 @@ func TestSchedule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := newPlan(p, s, at); got.size != test.size || len(got.steps) > 1 || len(got.steps) == 1 && got.steps[0].before != 3 {
+		if got := newPlan(p, s, at); got.size != test.size || len(got.steps) > 1 || len(got.steps) == 1 && got.steps[0].Before != 3 {
 			t.Errorf("%s (%s): size %d by %v, want %d", test.at, test.why, got.size, got.steps, test.size)
 		}
 	}
@@ -473,10 +470,10 @@ func FuzzSteadied(f *testing.F) {
 		}
 		at := first.size
 		for _, s := range got.steps {
-			if s.before != at {
+			if s.Before != at {
 				t.Errorf("%v do not follow upon each other", got.steps)
 			}
-			at = s.after
+			at = s.After
 		}
 		if at != got.size {
 			t.Errorf("%v do not lead to %d", got.steps, got.size)

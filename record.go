@@ -39,14 +39,7 @@ type record struct {
 	Error        *string          `json:"error"`
 	StaleQueued  *int64           `json:"stale_queued"`
 	StaleRunning *int64           `json:"stale_running"`
-	Steps        []sizeStep       `json:"steps"` // that the pool's steadiness took to the size
-}
-
-// sizeStep is a step as results have it.
-type sizeStep struct {
-	Name   string `json:"name"`
-	Before int64  `json:"before"`
-	After  int64  `json:"after"`
+	Steps        []step           `json:"steps"` // that the pool's steadiness took to the size
 }
 
 // newRecord returns the record of a turn in a run with these options.
@@ -66,10 +59,7 @@ func newRecord(t turn, forced, dryRun bool) record {
 	if p := sizedPlan(t); p != nil {
 		raw := json.RawMessage(decimalString(p.raw))
 		r.Size, r.QueuedSize, r.Capped, r.Raw = &p.size, &p.queuedSize, &p.capped, &raw
-		r.Steps = []sizeStep{}
-		for _, s := range p.steps {
-			r.Steps = append(r.Steps, sizeStep{s.name, s.before, s.after})
-		}
+		r.Steps = append([]step{}, p.steps...) // none is an empty list
 	}
 	if t.result != nil {
 		r.ExitCode, r.DurationMS = t.result.exitCode, new(t.result.duration.Milliseconds())

@@ -40,33 +40,34 @@ func (p pool) checked(enabled plugins) (settings, error) {
 		executor:      r.text("executor", shell),
 		command:       r.text("executor_command", ""),
 	}
-	var err error
-	if s.variables, err = parseVariables(p.columns.get("variables")); r.err == nil {
-		r.err = err
-	}
-	switch {
-	case r.err != nil:
-		return settings{}, r.err
-	case s.minimum > s.maximum:
-		return settings{}, aboveMaximum(s.minimum, s.maximum)
-	case s.planner != stock && enabled.planners[s.planner] == "":
-		return settings{}, notEnabled("planner", s.planner, stock, enabled.planners)
-	case s.executor != shell && enabled.executors[s.executor] == "":
-		return settings{}, notEnabled("executor", s.executor, shell, enabled.executors)
+	variables, err := parseVariables(p.columns.get("variables"))
+	s.variables = variables
+	err = cmp.Or(r.err, err, s.possible(), selectable("planner", s.planner, stock, enabled.planners),
+		selectable("executor", s.executor, shell, enabled.executors))
+	if err != nil {
+		return settings{}, err
 	}
 	if object, steady := s.variables["autoscaling"]; steady {
-		if s.steady, err = parseSteadiness(object, s); err != nil {
+		if s.steady, err = s.steadiness(object); err != nil {
 			return settings{}, fmt.Errorf("variables: %w", err)
 		}
 	}
 	return s, nil
 }
 
-func aboveMaximum(minimum, maximum int64) error {
-	return fmt.Errorf("minimum %d is above maximum %d", minimum, maximum)
+// possible returns an error if no size is within the bounds.
+func (s settings) possible() error {
+	if s.minimum > s.maximum {
+		return fmt.Errorf("minimum %d is above maximum %d", s.minimum, s.maximum)
+	}
+	return nil
 }
 
-func notEnabled(what, name, builtIn string, programs map[string]string) error {
+// selectable returns an error if a pool may not select the planner or executor of that name.
+func selectable(what, name, builtIn string, programs map[string]string) error {
+	if name == builtIn || programs[name] != "" {
+		return nil
+	}
 	names := append([]string{builtIn}, slices.Sorted(maps.Keys(programs))...)
 	return fmt.Errorf("%s %q is not enabled here (enabled: %s)", what, name, strings.Join(names, ", "))
 }
@@ -193,7 +194,7 @@ func number(value any) any {
 	return value
 }
 
-// key is one that a JSON object may have, and how its value is read.
+// key is one that a JSON object may have, and how its value is read; the name in an error is the whole path to it.
 type key struct {
 	name string
 	read func(name string, value any) error
@@ -221,94 +222,85 @@ func readObject(name string, value any, keys ...key) error {
 	return nil
 }
 
-// parseSteadiness reads the object "autoscaling" of a pool with those settings. An error names the key.
-func parseSteadiness(value any, base settings) (s steadiness, err error) {
-	err = readObject("autoscaling", value,
-		key{scaleDownMinutes, func(name string, value any) error {
-			minutes, err := whole(name, value, int64(keepFor/time.Minute)) // no longer than evaluations are remembered
-			s.scaleDown = time.Duration(minutes) * time.Minute
-			return err
-		}},
-		key{maxStepUp, wholeInto(&s.stepUp)},
-		key{maxStepDown, wholeInto(&s.stepDown)},
-		key{scheduleKey, func(name string, value any) (err error) {
-			s.schedule, err = parseSchedule(name, value, base)
-			return err
-		}},
-		key{staleBuilds, func(name string, value any) error {
-			if s.ignoreStale = value == "ignore"; !s.ignoreStale {
-				return isNot(name, value, `"ignore"`)
+// steadiness reads the object "autoscaling" of a pool with these settings. An error names the key.
+func (s settings) steadiness(object any) (to steadiness, err error) {
+	const longest = int64(keepFor / time.Minute) // older evaluations are not remembered
+	err = readObject("autoscaling", object,
+		key{scaleDownMinutes, whole(longest, func(n int64) { to.scaleDown = time.Duration(n) * time.Minute })},
+		key{maxStepUp, whole(math.MaxInt64, func(n int64) { to.stepUp = &n })},
+		key{maxStepDown, whole(math.MaxInt64, func(n int64) { to.stepDown = &n })},
+		key{scheduleKey, func(name string, value any) error {
+			list, isList := value.([]any)
+			if !isList {
+				return isNot(name, value, "a list")
+			}
+			for i, value := range list {
+				entry, err := s.scheduled(fmt.Sprintf("%s[%d]", name, i), value)
+				if err != nil {
+					return err
+				}
+				to.schedule = append(to.schedule, entry)
 			}
 			return nil
-		}})
-	if err != nil {
-		return steadiness{}, err
-	}
-	return s, nil
+		}},
+		key{staleBuilds, valid(`"ignore"`, func(value any) bool {
+			to.ignoreStale = value == "ignore"
+			return to.ignoreStale
+		})})
+	return to, err
 }
 
-// parseSchedule reads the list of a pool with those settings.
-func parseSchedule(name string, value any, base settings) (all []scheduled, err error) {
-	list, isList := value.([]any)
-	if !isList {
-		return nil, isNot(name, value, "a list")
+// scheduled reads an entry of the schedule of a pool with these settings.
+func (s settings) scheduled(name string, object any) (entry scheduled, err error) {
+	entry.zone = time.UTC
+	err = readObject(name, object,
+		// Five fields, since the parser takes seconds, years and names for expressions, too.
+		key{"when", valid("a cron expression of five fields: minute, hour, day of the month, month, day of the week",
+			func(value any) bool {
+				entry.when, _ = value.(string)
+				parser := gronx.New()
+				return len(strings.Fields(entry.when)) == 5 && parser.IsValid(entry.when)
+			})},
+		key{"timezone", valid("a time zone such as Europe/Berlin", func(value any) bool {
+			zone, _ := value.(string)
+			entry.zone, err = time.LoadLocation(zone)
+			return err == nil && zone != "" && zone != "Local"
+		})},
+		key{"minimum", whole(math.MaxInt64, func(n int64) { entry.minimum = &n })},
+		key{"maximum", whole(math.MaxInt64, func(n int64) { entry.maximum = &n })},
+		key{"excess", valid("a whole number", func(value any) bool {
+			excess, isWhole := value.(int64)
+			entry.excess = &excess
+			return isWhole
+		})})
+	if err != nil {
+		return entry, err
 	}
-	for i, value := range list {
-		name := fmt.Sprintf("%s[%d]", name, i)
-		s := scheduled{zone: time.UTC}
-		err := readObject(name, value,
-			key{"when", func(name string, value any) error {
-				s.when, _ = value.(string)
-				// Five fields, since the parser takes seconds, years and names for expressions, too.
-				if parser := gronx.New(); len(strings.Fields(s.when)) != 5 || !parser.IsValid(s.when) {
-					return isNot(name, value, "a cron expression of five fields: "+
-						"minute, hour, day of the month, month, day of the week")
-				}
-				return nil
-			}},
-			key{"timezone", func(name string, value any) (err error) {
-				zone, _ := value.(string)
-				if s.zone, err = time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
-					return isNot(name, value, "a time zone such as Europe/Berlin")
-				}
-				return nil
-			}},
-			key{"minimum", wholeInto(&s.minimum)},
-			key{"maximum", wholeInto(&s.maximum)},
-			key{"excess", func(name string, value any) error {
-				excess, isWhole := value.(int64)
-				if s.excess = &excess; !isWhole {
-					return isNot(name, value, "a whole number")
-				}
-				return nil
-			}})
-		if err != nil {
-			return nil, err
-		}
-		if s.when == "" {
-			return nil, fmt.Errorf("%s has no key when, a cron expression", name)
-		}
-		if then := s.replaces(base); then.minimum > then.maximum {
-			return nil, fmt.Errorf("%s: %w", name, aboveMaximum(then.minimum, then.maximum))
-		}
-		all = append(all, s)
+	if entry.when == "" {
+		return entry, fmt.Errorf("%s has no key when, a cron expression", name)
 	}
-	return all, nil
+	if err := entry.replaces(s).possible(); err != nil {
+		return entry, fmt.Errorf("%s: %w", name, err)
+	}
+	return entry, nil
 }
 
 // whole reads a whole number from 0 to most.
-func whole(name string, value any, most int64) (int64, error) {
-	if n, isWhole := value.(int64); isWhole && n >= 0 && n <= most {
-		return n, nil
-	}
-	return 0, isNot(name, value, fmt.Sprintf("a whole number from 0 to %d", most))
+func whole(most int64, set func(int64)) func(name string, value any) error {
+	return valid(fmt.Sprintf("a whole number from 0 to %d", most), func(value any) bool {
+		n, isWhole := value.(int64)
+		set(n)
+		return isWhole && n >= 0 && n <= most
+	})
 }
 
-func wholeInto(into **int64) func(name string, value any) error {
+// valid reads a value with a function that tells whether it is what it should be.
+func valid(shouldBe string, read func(value any) bool) func(name string, value any) error {
 	return func(name string, value any) error {
-		n, err := whole(name, value, math.MaxInt64)
-		*into = &n
-		return err
+		if !read(value) {
+			return isNot(name, value, shouldBe)
+		}
+		return nil
 	}
 }
 

@@ -152,8 +152,7 @@ func (s poolStatus) cells() []term.Cell {
 	}
 	settings := cmp.Or(spelled(s.Settings, inOrder(s.Settings)), "defaults")
 	return []term.Cell{{Text: term.Label(s.Pool), Style: term.Bold}, enabled, term.Digits(s.Queued),
-		term.Digits(s.Running),
-		term.Digits(size), wanted, {Text: last, Style: style}, {Text: due}, {Text: settings}}
+		term.Digits(s.Running), term.Digits(size), wanted, {Text: last, Style: style}, {Text: due}, {Text: settings}}
 }
 
 // writeStatus writes how pools stand: a line each and, below, what is wrong with them.
@@ -169,8 +168,7 @@ func writeStatus(o *term.Output, all []poolStatus) {
 		return
 	}
 	table := [][]term.Cell{term.Headings("POOL", "ENABLED", ">QUEUED", ">RUNNING", ">SIZE", ">WANTED",
-		"LAST EVALUATION",
-		"NEXT DUE", "SETTINGS")}
+		"LAST EVALUATION", "NEXT DUE", "SETTINGS")}
 	var below []string
 	for _, s := range all {
 		name := term.Label(s.Pool) + ": "

@@ -33,9 +33,8 @@ func NewLog(w io.Writer, journalStream string) *Log {
 	l := &Log{File: w}
 	if file, ok := w.(*os.File); ok && journalStream != "" {
 		if info, err := file.Stat(); err == nil {
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				l.journal = journalStream == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
-			}
+			stat := info.Sys().(*syscall.Stat_t)
+			l.journal = journalStream == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
 		}
 	}
 	return l
@@ -111,45 +110,29 @@ func (l *Log) Logger(verbose bool) *slog.Logger {
 		options.Level = slog.LevelDebug
 	}
 	if l.journal {
-		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey && len(groups) == 0 {
+		options.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
 				return slog.Attr{}
 			}
 			return a
 		}
 	}
-	buffer := &lineBuffer{}
-	return slog.New(handler{slog.NewTextHandler(buffer, options), l, buffer})
+	return slog.New(handler{slog.NewTextHandler(l, options), l, options})
 }
 
-// handler puts the priority before each line of a text handler, which writes into the buffer.
+// handler puts the priority before each line of a text handler. Only loggers made by With go without it, and there are
+// none.
 type handler struct {
 	slog.Handler
-	log    *Log
-	buffer *lineBuffer
-}
-
-type lineBuffer struct {
-	sync.Mutex
-	bytes.Buffer
+	log     *Log
+	options *slog.HandlerOptions
 }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	h.buffer.Lock()
-	defer h.buffer.Unlock()
-	h.buffer.Reset()
-	h.buffer.WriteString(h.log.priority(r.Level))
-	if err := h.Handler.Handle(ctx, r); err != nil {
+	line := bytes.NewBufferString(h.log.priority(r.Level))
+	if err := slog.NewTextHandler(line, h.options).Handle(ctx, r); err != nil {
 		return err
 	}
-	_, err := h.log.Write(h.buffer.Bytes())
+	_, err := h.log.Write(line.Bytes())
 	return err
-}
-
-func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{h.Handler.WithAttrs(attrs), h.log, h.buffer}
-}
-
-func (h handler) WithGroup(name string) slog.Handler {
-	return handler{h.Handler.WithGroup(name), h.log, h.buffer}
 }

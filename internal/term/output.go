@@ -36,12 +36,8 @@ type Output struct {
 
 // NewOutput returns the output to w, which may be a terminal.
 func NewOutput(w io.Writer, getenv func(string) string) *Output {
-	o := &Output{w: w}
-	if width := terminalWidth(w); width > 0 {
-		o.Width = width
-		o.Colour = getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
-	}
-	return o
+	width := terminalWidth(w)
+	return &Output{w: w, Width: width, Colour: width > 0 && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"}
 }
 
 // terminalWidth returns the columns of the terminal that w is, or 0.
@@ -125,13 +121,10 @@ func (o *Output) Table(rows [][]Cell) {
 		for i, c := range row {
 			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.Text))
 			if c.Right {
-				line.WriteString(padding)
+				line.WriteString(padding + o.Paint(c.Style, c.Text) + "  ")
+			} else {
+				line.WriteString(o.Paint(c.Style, c.Text) + padding + "  ")
 			}
-			line.WriteString(o.Paint(c.Style, c.Text))
-			if !c.Right {
-				line.WriteString(padding)
-			}
-			line.WriteString("  ")
 		}
 		fmt.Fprintln(o, strings.TrimRight(line.String(), " "))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,7 +14,7 @@ import (
 type Progress struct {
 	n    atomic.Int64
 	stop chan struct{} // nil: there is no terminal
-	gone chan struct{}
+	gone sync.WaitGroup
 }
 
 // NewProgress returns the progress of work with that many steps; with a total of 0, which means unknown, it only
@@ -25,9 +26,8 @@ func NewProgress(stderr io.Writer, what string, total int) *Progress {
 	if columns < 0 {
 		return p
 	}
-	p.stop, p.gone = make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(p.gone)
+	p.stop = make(chan struct{})
+	p.gone.Go(func() {
 		wait := time.Second
 		for {
 			select {
@@ -41,7 +41,7 @@ func NewProgress(stderr io.Writer, what string, total int) *Progress {
 				fmt.Fprintf(stderr, "\r%-*.*s", columns, columns, progressText(what, int(p.n.Load()), total))
 			}
 		}
-	}()
+	})
 	return p
 }
 
@@ -62,6 +62,6 @@ func (p *Progress) Add(n int) { p.n.Add(int64(n)) }
 func (p *Progress) Done() {
 	if p.stop != nil {
 		close(p.stop)
-		<-p.gone
+		p.gone.Wait()
 	}
 }
