@@ -475,7 +475,8 @@ func (b *bench) print(out io.Writer) {
 	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
 	model, _, _ := strings.Cut(string(processor), "\n")
 	fmt.Fprintf(out, "%s, commit %s, %d processors (%s), %s, %s\n\n", time.Now().UTC().Format(time.DateOnly),
-		strings.TrimSpace(string(commit)), runtime.NumCPU(), model, runtime.Version(), strings.TrimSpace(string(version)))
+		strings.TrimSpace(string(commit)), runtime.NumCPU(), model, runtime.Version(),
+		strings.TrimSpace(string(version)))
 	if b.sizes == small {
 		fmt.Fprint(out, "With -small: nothing is as large as it says, and the figures mean nothing.\n\n")
 	}
