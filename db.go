@@ -337,14 +337,12 @@ func newPool(places map[string]int, row []any) (pool, error) {
 	}
 	// Of a pool without builds all counts are NULL, and so are the ages of builds that have no time.
 	number := func(i int) int64 { n, _ := counts[i].(int64); return n }
-	age := func(i int) time.Duration {
-		seconds, _ := counts[i].(float64)
-		return time.Duration(min(seconds, longestMinutes*60)) * time.Second
+	staleBuilds := func(i int) stale {
+		seconds, _ := counts[i+1].(float64)
+		return stale{number(i), time.Duration(min(seconds, longestMinutes*60)) * time.Second}
 	}
 	p.queuedBuilds, p.queuedProjects, p.running = number(0), number(1), number(2)
-	p.overdue.count, p.overdue.oldest = number(3), age(4)
-	p.expired.count, p.expired.oldest = number(5), age(6)
-	p.projectless.count, p.projectless.oldest = number(7), age(8)
+	p.overdue, p.expired, p.projectless = staleBuilds(3), staleBuilds(5), staleBuilds(7)
 	p.staleQueued, p.freshProjects = number(9), number(10)
 	return p, nil
 }
