@@ -273,15 +273,6 @@ func (d database) query(ctx context.Context, limit time.Duration, into *sqlread.
 	return time.Until(now.Values[0][0].(time.Time)), nil
 }
 
-// asTime returns the value of a column that has times; infinity is an error.
-func asTime(value any) (time.Time, error) {
-	at, isTime := value.(time.Time)
-	if !isTime {
-		return at, fmt.Errorf("%v is not a time", value)
-	}
-	return at, nil
-}
-
 // readPools reads pools into a map by their names: the named ones that exist, or without names all with autoscaling
 // enabled or, if all is set, really all. now is what the age of builds is reckoned from.
 func (d database) readPools(ctx context.Context, names []string, all bool, now time.Time) (map[string]pool, error) {

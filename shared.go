@@ -60,11 +60,8 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 		err = explain(d, errors.New("the pool is not there any more"))
 	} else {
 		row := evaluated.Values[0]
-		if l.status, l.ahead = row[1], time.Until(row[2].(time.Time)); row[0] != nil {
-			if l.last, err = asTime(row[0]); err != nil {
-				err = explain(d, fmt.Errorf("last_autoscaled: %w", err))
-			}
-		}
+		l.status, l.ahead = row[1], time.Until(row[2].(time.Time))
+		l.last, err = d.lastAutoscaled(row[0])
 	}
 	if err != nil {
 		conn.Done(ctx)
@@ -147,5 +144,14 @@ func (d database) update(ctx context.Context, change string, args ...any) (at ti
 	} else if err != nil {
 		return at, explainAs("write", d, err)
 	}
-	return asTime(answer.Values[0][0])
+	return d.lastAutoscaled(answer.Values[0][0])
+}
+
+// lastAutoscaled returns a value of that column, the zero time for NULL; infinity is an error.
+func (d database) lastAutoscaled(value any) (time.Time, error) {
+	at, isTime := value.(time.Time)
+	if !isTime && value != nil {
+		return at, explain(d, fmt.Errorf("last_autoscaled: %v is not a time", value))
+	}
+	return at, nil
 }
