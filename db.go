@@ -79,22 +79,19 @@ WHERE %s`
 // started are orphans if they were queued before $3; $4 stands for a time that is missing. Times are whole microseconds
 // since 1970: a setting of PostgreSQL decides how exactly it writes fractions.
 const buildsQuery = `
-SELECT b.id, b.project, b.parent, b.status, b.timeout,
-       coalesce(b.queued, $4), coalesce(b.started, $4), coalesce(b.ended, $4)
-FROM (
-    SELECT b.id, coalesce(b.project_id, 0) AS project, coalesce(b.pipeline_parent_build_id, 0) AS parent, b.status,
-           coalesce(j.timeout, 60) AS timeout,
-           CAST(round(date_part('epoch', b.queued_time) * 1000000) AS bigint) AS queued,
-           CAST(round(date_part('epoch', b.start_time) * 1000000) AS bigint) AS started,
-           CAST(round(date_part('epoch', b.end_time) * 1000000) AS bigint) AS ended
+SELECT * FROM (
+    SELECT b.id, coalesce(b.project_id, 0), coalesce(b.pipeline_parent_build_id, 0), coalesce(j.timeout, 60),
+           coalesce(CAST(round(date_part('epoch', b.queued_time) * 1000000) AS bigint), $4) AS queued,
+           coalesce(CAST(round(date_part('epoch', b.start_time) * 1000000) AS bigint), $4) AS started,
+           coalesce(CAST(round(date_part('epoch', b.end_time) * 1000000) AS bigint), $4) AS ended, b.status
     FROM builds b
     LEFT JOIN projects j ON j.id = b.project_id
     WHERE b.worker_pool_id = $1
 ) b
 WHERE b.queued >= $2 OR b.started >= $2 OR b.ended >= $2
-   OR b.queued IS NULL
-   OR b.ended IS NULL AND b.status IN ('QUEUED', 'RUNNING')
-   OR b.started IS NULL AND b.queued >= $3`
+   OR b.queued = $4
+   OR b.ended = $4 AND b.status IN ('QUEUED', 'RUNNING')
+   OR b.started = $4 AND b.queued >= $3`
 
 // requiredColumns are the columns of worker_pools without which nothing can be planned.
 var requiredColumns = []string{"id", "name", "variables", "autoscaling_enabled", "build_latest", "excess", "executor",
@@ -116,10 +113,9 @@ var (
 )
 
 // errMalformed quotes no part of the address, since any part may be the password.
-var errMalformed error = &failure{code: exitUsage,
-	err: errors.New("the database address is malformed, or has a parameter that is not supported"),
-	hint: "write postgres://USER:PASSWORD@HOST:PORT/NAME with special characters percent-encoded (@ is %40), " +
-		"host=HOST dbname=NAME user=USER password=PASSWORD, or sqlite:FILE"}
+var errMalformed = usage("write postgres://USER:PASSWORD@HOST:PORT/NAME with special characters percent-encoded "+
+	"(@ is %40), host=HOST dbname=NAME user=USER password=PASSWORD, or sqlite:FILE",
+	"the database address is malformed, or has a parameter that is not supported")
 
 // database is a parsed address.
 type database struct {
@@ -140,8 +136,8 @@ func findDatabase(given string) (database, error) {
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return database{}, &failure{code: exitUsage, err: fmt.Errorf("read the database address: %w", err),
-				hint: "make the file readable for this user (its group, mode 0640), or give --database"}
+			return database{}, usage("make the file readable for this user (its group, mode 0640), or give --database",
+				"read the database address: %w", err)
 		}
 		if address := strings.TrimSpace(string(content)); address != "" {
 			return parseDatabase(address)
@@ -153,9 +149,8 @@ func findDatabase(given string) (database, error) {
 	if os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") != "" {
 		return parseDatabase("")
 	}
-	return database{}, &failure{code: exitUsage, err: errNoDatabase,
-		hint: "put postgres://USER:PASSWORD@HOST/NAME into " + credentialFile +
-			", give it with --database, or set PGHOST"}
+	return database{}, usage("put postgres://USER:PASSWORD@HOST/NAME into "+credentialFile+
+		", give it with --database, or set PGHOST", "%w", errNoDatabase)
 }
 
 // parseDatabase parses what --database takes.
@@ -195,10 +190,9 @@ func parsePostgres(address string) (*pgconn.Config, error) {
 		}
 	}
 	config, err := pgconn.ParseConfig(address)
-	var file *os.PathError // of a certificate, key or service file: a path, and no secret
-	if errors.As(err, &file) {
-		return nil, &failure{code: exitUsage, err: fmt.Errorf("the database address names a file: %w", file),
-			hint: "make that file readable for this user, or take it out of the address"}
+	if file, is := errors.AsType[*os.PathError](err); is { // of a certificate, key or service: a path, and no secret
+		return nil, usage("make that file readable for this user, or take it out of the address",
+			"the database address names a file: %w", file)
 	} else if err != nil {
 		return nil, errMalformed
 	}
@@ -225,8 +219,8 @@ func parsePostgres(address string) (*pgconn.Config, error) {
 			delete(config.RuntimeParams, name) // of no consequence here
 		case "gssdelegation", "gsslib", "requirepeer", "requiressl", "sslcrl", "sslcrldir", "sslkeylogfile",
 			"ssl_max_protocol_version", "ssl_min_protocol_version":
-			return nil, &failure{code: exitUsage, hint: "take it out; sslmode and sslrootcert are",
-				err: fmt.Errorf("the database address has %s, which is not supported", name)}
+			return nil, usage("take it out; sslmode and sslrootcert are",
+				"the database address has %s, which is not supported", name)
 		default:
 			return nil, errMalformed // maybe a piece of the password, which the server would name in its refusal
 		}
@@ -238,13 +232,6 @@ func parsePostgres(address string) (*pgconn.Config, error) {
 	}
 	config.RuntimeParams["application_name"] = "vespene-autoscale"
 	return config, nil
-}
-
-// close closes the connections that are kept.
-func (d database) close(ctx context.Context) {
-	if d.postgres != nil {
-		d.postgres.Close(ctx)
-	}
 }
 
 // role returns the role's name as a statement has it.
@@ -276,24 +263,14 @@ func (d database) query(ctx context.Context, limit time.Duration, into *sqlread.
 	if d.postgres == nil {
 		return 0, sqlread.QuerySQLite(ctx, d.file, limit, into, query, args...)
 	}
-	now := sqlread.Rows{Each: func(row []any) error {
-		at, err := asTime(row[0])
-		ahead = time.Until(at)
-		return err
-	}}
+	var now sqlread.Rows // asked last, since its answer waits for that of the query
 	err = d.postgres.Transaction(ctx, "READ ONLY", limit,
-		sqlread.Statement{Text: "SELECT clock_timestamp()", Into: &now},
-		sqlread.Statement{Text: query, Args: args, Into: into})
-	return ahead, err
-}
-
-// asTime returns the value of a column that has times; infinity is an error.
-func asTime(value any) (time.Time, error) {
-	at, isTime := value.(time.Time)
-	if !isTime {
-		return at, fmt.Errorf("%v is not a time", value)
+		sqlread.Statement{Text: query, Args: args, Into: into},
+		sqlread.Statement{Text: "SELECT clock_timestamp()", Into: &now})
+	if err != nil {
+		return 0, err
 	}
-	return at, nil
+	return time.Until(now.Values[0][0].(time.Time)), nil
 }
 
 // readPools reads pools into a map by their names: the named ones that exist, or without names all with autoscaling
@@ -351,14 +328,12 @@ func newPool(places map[string]int, row []any) (pool, error) {
 	}
 	// Of a pool without builds all counts are NULL, and so are the ages of builds that have no time.
 	number := func(i int) int64 { n, _ := counts[i].(int64); return n }
-	age := func(i int) time.Duration {
-		seconds, _ := counts[i].(float64)
-		return time.Duration(min(seconds, longestMinutes*60)) * time.Second
+	staleBuilds := func(i int) stale {
+		seconds, _ := counts[i+1].(float64)
+		return stale{number(i), time.Duration(min(seconds, longestMinutes*60)) * time.Second}
 	}
 	p.queuedBuilds, p.queuedProjects, p.running = number(0), number(1), number(2)
-	p.overdue.count, p.overdue.oldest = number(3), age(4)
-	p.expired.count, p.expired.oldest = number(5), age(6)
-	p.projectless.count, p.projectless.oldest = number(7), age(8)
+	p.overdue, p.expired, p.projectless = staleBuilds(3), staleBuilds(5), staleBuilds(7)
 	p.staleQueued, p.freshProjects = number(9), number(10)
 	return p, nil
 }
@@ -382,7 +357,7 @@ func (d database) readBuilds(ctx context.Context, pool int64, from time.Time, ab
 	var builds []build
 	answer := sqlread.Rows{Each: func(row []any) error {
 		var b build
-		into := []*int64{&b.id, &b.project, &b.parent, nil, &b.timeout, &b.queued, &b.started, &b.ended}
+		into := []*int64{&b.id, &b.project, &b.parent, &b.timeout, &b.queued, &b.started, &b.ended, nil}
 		for i, to := range into {
 			number, isNumber := row[i].(int64)
 			text, isText := row[i].(string)

@@ -433,8 +433,10 @@ func TestDatabaseErrors(t *testing.T) {
 			"manage.py migrate"},
 		{older, "not a Vespene database, or one older than autoscaling", "manage.py migrate"},
 		{c.address("nope"), `database "nope" does not exist`, "check the name"},
-		{fmt.Sprintf("postgres://secretive:WRONG-word@127.0.0.1:%d/%s", c.Port, name), "password authentication failed", "check the user and the password"},
-		{fmt.Sprintf("postgres://secretive:sEcret-Word@127.0.0.1:%d/%s", c.Port, guarded), "permission denied for table",
+		{fmt.Sprintf("postgres://secretive:WRONG-word@127.0.0.1:%d/%s", c.Port, name), "password authentication failed",
+			"check the user and the password"},
+		{fmt.Sprintf("postgres://secretive:sEcret-Word@127.0.0.1:%d/%s", c.Port, guarded),
+			"permission denied for table",
 			"GRANT SELECT ON worker_pools, builds, projects TO secretive"},
 		{"postgres://u:sEcret-Word@127.0.0.1:1/vespene", "connection refused", "check that PostgreSQL runs"},
 		{"host=127.0.0.1 port=1 user=u password=sEcret-Word dbname=vespene", "connection refused",
@@ -542,7 +544,8 @@ func TestSeveralHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	if pools := read(t, fmt.Sprintf("postgres://postgres@%s,127.0.0.1:%d/%s?sslmode=disable", silent.Addr(), c.Port, name)); len(pools) != 3 {
+	address := fmt.Sprintf("postgres://postgres@%s,127.0.0.1:%d/%s?sslmode=disable", silent.Addr(), c.Port, name)
+	if pools := read(t, address); len(pools) != 3 {
 		t.Errorf("%d pools, want 3", len(pools))
 	}
 }

@@ -20,8 +20,8 @@ import (
 )
 
 // saver FILE DURATION [group]: a command that saves before it ends. It writes its process id into FILE, then a line for
-// each SIGINT; the first makes it take DURATION to save, write a last line and end. With group it makes itself a process
-// group of its own; with a DURATION of never it does not end.
+// each SIGINT; the first makes it take DURATION to save, write a last line and end. With group it makes itself a
+// process group of its own; with a DURATION of never it does not end.
 func saver() {
 	file, err := os.OpenFile(os.Args[1], os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -49,8 +49,8 @@ func saver() {
 	}
 }
 
-// TestEndings ends commands of every kind, by the time limit and by each signal: every process gets exactly one SIGINT and
-// its 30 seconds, nothing of the session is left, and outcome and exit code say how it was.
+// TestEndings ends commands of every kind, by the time limit and by each signal: every process gets exactly one SIGINT
+// and its 30 seconds, nothing of the session is left, and outcome and exit code say how it was.
 func TestEndings(t *testing.T) {
 	endings := map[string]struct {
 		signal  syscall.Signal
@@ -80,7 +80,8 @@ func TestEndings(t *testing.T) {
 			t.Run(ending+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				directory, state := t.TempDir(), newState(t)
-				args := []string{"--database", onePool(t, "cd "+directory+"; "+what.command), "--state", state, "--output", "json"}
+				args := []string{"--database", onePool(t, "cd "+directory+"; "+what.command), "--state", state,
+					"--output", "json"}
 				if how.signal == 0 {
 					args = append(args, "--timeout", "1s")
 				}
@@ -90,7 +91,10 @@ func TestEndings(t *testing.T) {
 				}
 				files := []string{filepath.Join(directory, "a"), filepath.Join(directory, "b")}[:what.savers]
 				for _, file := range files {
-					waitFor(t, func() bool { content, _ := os.ReadFile(file); return bytes.Contains(content, []byte("\n")) })
+					waitFor(t, func() bool {
+						content, _ := os.ReadFile(file)
+						return bytes.Contains(content, []byte("\n"))
+					})
 				}
 				if how.signal != 0 {
 					cmd.Process.Signal(how.signal)
@@ -103,7 +107,8 @@ func TestEndings(t *testing.T) {
 				if code != how.code {
 					t.Errorf("exit code %d, want %d\n%s", code, how.code, stderr)
 				}
-				if limit := 35 * time.Second; took > limit || !what.saved && took < grace-time.Second || what.saved && took > 20*time.Second {
+				if limit := 35 * time.Second; took > limit || !what.saved && took < grace-time.Second ||
+					what.saved && took > 20*time.Second {
 					t.Errorf("took %v", took)
 				}
 				for _, file := range files {
@@ -157,8 +162,10 @@ func TestFirstThreadEnded(t *testing.T) {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
-	r := vespene(t, "--database", onePool(t, "trap '' INT; cd "+directory+"; ./a > out & sleep 1"), "--state", newState(t))
-	if out := string(contentOf(t, filepath.Join(directory, "out"))); r.code != 0 || out != "saved\n" || !strings.Contains(r.stderr, "were ended") {
+	r := vespene(t, "--database", onePool(t, "trap '' INT; cd "+directory+"; ./a > out & sleep 1"),
+		"--state", newState(t))
+	if out := string(contentOf(t, filepath.Join(directory, "out"))); r.code != 0 || out != "saved\n" ||
+		!strings.Contains(r.stderr, "were ended") {
 		t.Errorf("exit %d, %q, %s", r.code, out, r.stderr)
 	}
 }
@@ -169,9 +176,11 @@ func TestLeftBehind(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
 	a, b := filepath.Join(directory, "a"), filepath.Join(directory, "b")
-	database := onePool(t, "test ! -e "+b+" || exit 0; saver "+a+" 1s & setsid saver "+b+" never & while ! test -s "+a+" || ! test -s "+b+"; do sleep 0.1; done")
+	database := onePool(t, "test ! -e "+b+" || exit 0; saver "+a+" 1s & setsid saver "+b+" never & "+
+		"while ! test -s "+a+" || ! test -s "+b+"; do sleep 0.1; done")
 	r := vespene(t, "--database", database, "--state", state)
-	if r.code != 0 || !strings.Contains(r.stderr, "left processes running, which were ended") || !strings.Contains(r.stderr, "(saver)") {
+	if r.code != 0 || !strings.Contains(r.stderr, "left processes running, which were ended") ||
+		!strings.Contains(r.stderr, "(saver)") {
 		t.Errorf("exit %d, %s", r.code, r.stderr)
 	}
 	left, err := os.ReadFile(a)
@@ -215,13 +224,16 @@ func TestExitCodes(t *testing.T) {
 			state := newState(t)
 			r := vespene(t, "--database", onePool(t, command), "--state", state, "--output", "json")
 			all := r.records(t)
-			if r.code != want.code || len(all) != 1 || all[0]["exit_code"] != want.exitCode || all[0]["outcome"] != want.outcome {
+			if r.code != want.code || len(all) != 1 || all[0]["exit_code"] != want.exitCode ||
+				all[0]["outcome"] != want.outcome {
 				t.Fatalf("exit %d, %v, %s; want %+v", r.code, all, r.stderr, want)
 			}
-			if message, _ := all[0]["error"].(string); !strings.Contains(message, want.message) || (message == "") != (want.code == 0) {
+			if message, _ := all[0]["error"].(string); !strings.Contains(message, want.message) ||
+				(message == "") != (want.code == 0) {
 				t.Errorf("error %q, want %q", message, want.message)
 			}
-			if got := evaluations(t, state); len(got) != 1 || got[0].outcome != want.outcome || got[0].exitCode != int64(want.exitCode) {
+			if got := evaluations(t, state); len(got) != 1 || got[0].outcome != want.outcome ||
+				got[0].exitCode != int64(want.exitCode) {
 				t.Errorf("recorded %+v", got)
 			}
 		})
@@ -234,7 +246,8 @@ func TestEnvironment(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "environment")
 	database := onePool(t, "env > "+file+"; ls -l /proc/$$/fd > "+file+".fd; cat /proc/$$/stat > "+file+".stat")
 	cmd, _, stderr := program(t, "--state", newState(t))
-	cmd.Env = append(cmd.Env, "VESPENE_AUTOSCALE_DATABASE="+database, "PGPASSWORD=sEcret", "PGPASSFILE=/sEcret", "JOURNAL_STREAM=1:2",
+	cmd.Env = append(cmd.Env, "VESPENE_AUTOSCALE_DATABASE="+database, "PGPASSWORD=sEcret", "PGPASSFILE=/sEcret",
+		"JOURNAL_STREAM=1:2",
 		"PGHOST=db", "VESPENE_AUTOSCALE_STATE=unused", "KEPT=yes")
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err, stderr)
@@ -243,25 +256,30 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"VESPENE_POOL=web", "VESPENE_SIZE=2", "VESPENE_QUEUED_SIZE=2", "VESPENE_QUEUED=2", "VESPENE_RUNNING=0",
+	for _, line := range []string{"VESPENE_POOL=web", "VESPENE_SIZE=2", "VESPENE_QUEUED_SIZE=2", "VESPENE_QUEUED=2",
+		"VESPENE_RUNNING=0",
 		"VESPENE_PREVIOUS_SIZE=", "PGHOST=db", "KEPT=yes"} {
 		if !strings.Contains("\n"+string(content), "\n"+line+"\n") {
 			t.Errorf("%s is not in the environment:\n%s", line, content)
 		}
 	}
-	for _, name := range []string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "JOURNAL_STREAM", "sEcret"} {
+	for _, name := range []string{"VESPENE_AUTOSCALE_DATABASE", "PGPASSWORD", "PGPASSFILE", "JOURNAL_STREAM",
+		"sEcret"} {
 		if strings.Contains(string(content), name) {
 			t.Errorf("%s is in the environment:\n%s", name, content)
 		}
 	}
 	descriptors, err := os.ReadFile(file + ".fd")
-	if err != nil || !strings.Contains(string(descriptors), " 0 -> /dev/null") || strings.Contains(string(descriptors), "state.db") ||
+	if err != nil || !strings.Contains(string(descriptors), " 0 -> /dev/null") ||
+		strings.Contains(string(descriptors), "state.db") ||
 		!strings.Contains(string(descriptors), ".lock") {
 		t.Errorf("%v: descriptors\n%s", err, descriptors)
 	}
 	// pid (sh) state ppid pgrp session tty …
-	if fields := strings.Fields(string(contentOf(t, file+".stat"))); fields[4] != fields[0] || fields[5] != fields[0] || fields[6] != "0" {
-		t.Errorf("process %s has group %s, session %s, terminal %s; want its own, and none", fields[0], fields[4], fields[5], fields[6])
+	if fields := strings.Fields(string(contentOf(t, file+".stat"))); fields[4] != fields[0] || fields[5] != fields[0] ||
+		fields[6] != "0" {
+		t.Errorf("process %s has group %s, session %s, terminal %s; want its own, and none", fields[0], fields[4],
+			fields[5], fields[6])
 	}
 }
 
@@ -269,7 +287,8 @@ func TestEnvironment(t *testing.T) {
 func TestOutput(t *testing.T) {
 	t.Parallel()
 	state := newState(t)
-	r := vespene(t, "--database", onePool(t, `printf 'one\ntwo' ; echo; echo err >&2; printf 'no newline'`), "--state", state)
+	r := vespene(t, "--database", onePool(t, `printf 'one\ntwo' ; echo; echo err >&2; printf 'no newline'`),
+		"--state", state)
 	if want := "\nweb: one\nweb: two\nweb: err\nweb: no newline\n"; r.code != 0 || !strings.Contains(r.stderr, want) {
 		t.Errorf("exit %d, %q; want %q in it", r.code, r.stderr, want)
 	}
@@ -292,7 +311,8 @@ func TestOutput(t *testing.T) {
 			lines <- string(buffer[:n])
 		}
 	}()
-	go execute(t.Context(), command{argv: shellCommand("echo now; sleep 5"), timeout: time.Minute, output: writer, prefix: "p: "})
+	go execute(t.Context(), command{argv: shellCommand("echo now; sleep 5"), timeout: time.Minute, output: writer,
+		prefix: "p: "})
 	select {
 	case line := <-lines:
 		if line != "p: now\n" {
@@ -323,7 +343,8 @@ func TestConstantMemory(t *testing.T) {
 			if peak >= 64 && !raceDetector {
 				t.Errorf("peak memory %d MiB, want less than 64", peak)
 			}
-			if got := evaluations(t, state); len(got) != 1 || got[0].outcome != scaled || len(got[0].output) > 3*tailSize {
+			if got := evaluations(t, state); len(got) != 1 || got[0].outcome != scaled ||
+				len(got[0].output) > 3*tailSize {
 				t.Errorf("recorded %.200v", got)
 			}
 		})
@@ -337,8 +358,10 @@ func TestClosedOutput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			state, done := newState(t), filepath.Join(t.TempDir(), "done")
-			database := onePool(t, "i=0; while [ $i -lt 20 ]; do echo $i; sleep 0.05; i=$((i+1)); done; echo done > "+done)
-			line := fmt.Sprintf("{ vespene-autoscale --database %s --state %s; echo $? > %s.code; } %s", database, state, done, redirection)
+			database := onePool(t,
+				"i=0; while [ $i -lt 20 ]; do echo $i; sleep 0.05; i=$((i+1)); done; echo done > "+done)
+			line := fmt.Sprintf("{ vespene-autoscale --database %s --state %s; echo $? > %s.code; } %s", database,
+				state, done, redirection)
 			if output, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, output)
 			}
@@ -353,8 +376,8 @@ func TestClosedOutput(t *testing.T) {
 	}
 }
 
-// TestStalledLog: a reader of the log that stands still keeps neither the limit nor a signal from ending the command, nor its
-// outcome from being recorded; and what it missed is said when it reads on.
+// TestStalledLog: a reader of the log that stands still keeps neither the limit nor a signal from ending the command,
+// nor its outcome from being recorded; and what it missed is said when it reads on.
 func TestStalledLog(t *testing.T) {
 	for name, signal := range map[string]syscall.Signal{"timeout": 0, "SIGTERM": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
@@ -402,7 +425,9 @@ func TestStalledLog(t *testing.T) {
 		writer.Close()
 	}()
 	got, err := io.ReadAll(reader)
-	if want := "line 0\nvespene-autoscale: standard error was not read for a while, and lacks what was written then\nline 3\n"; string(got) != want || err != nil {
+	want := "line 0\nvespene-autoscale: standard error was not read for a while, and lacks what was written then\n" +
+		"line 3\n"
+	if string(got) != want || err != nil {
 		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 }
@@ -417,7 +442,8 @@ func TestFullOutput(t *testing.T) {
 	}
 	defer full.Close()
 	cmd.Stdout = full
-	if code := exitOf(t, cmd.Run()); code != exitState || !strings.Contains(stderr.String(), "write the results: write /dev/stdout: no space left on device") {
+	if code := exitOf(t, cmd.Run()); code != exitState ||
+		!strings.Contains(stderr.String(), "write the results: write /dev/stdout: no space left on device") {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
@@ -425,11 +451,13 @@ func TestFullOutput(t *testing.T) {
 // TestRelay: lines stay whole, long ones come in pieces, and the end is kept.
 func TestRelay(t *testing.T) {
 	for name, test := range map[string]struct{ in, out, tail string }{
-		"empty":       {"", "", ""},
-		"lines":       {"a\n\nb\n", "p: a\np: \np: b\n", "a\n\nb\n"},
-		"no newline":  {"a", "p: a\n", "a"},
-		"a long line": {strings.Repeat("x", lineLimit+1), "p: " + strings.Repeat("x", lineLimit) + "\np: x\n", strings.Repeat("x", tailSize)},
-		"many":        {strings.Repeat("ab\n", 100000), strings.Repeat("p: ab\n", 100000), strings.Repeat("ab\n", 100000)[300000-tailSize:]},
+		"empty":      {"", "", ""},
+		"lines":      {"a\n\nb\n", "p: a\np: \np: b\n", "a\n\nb\n"},
+		"no newline": {"a", "p: a\n", "a"},
+		"a long line": {strings.Repeat("x", lineLimit+1), "p: " + strings.Repeat("x", lineLimit) + "\np: x\n",
+			strings.Repeat("x", tailSize)},
+		"many": {strings.Repeat("ab\n", 100000), strings.Repeat("p: ab\n", 100000),
+			strings.Repeat("ab\n", 100000)[300000-tailSize:]},
 	} {
 		reader, writer, err := os.Pipe()
 		if err != nil {
@@ -445,17 +473,19 @@ func TestRelay(t *testing.T) {
 		once.Wait()
 		reader.Close()
 		if out.String() != test.out || string(tail) != test.tail {
-			t.Errorf("%s: %d bytes out and %d kept, want %d and %d", name, out.Len(), len(tail), len(test.out), len(test.tail))
+			t.Errorf("%s: %d bytes out and %d kept, want %d and %d", name, out.Len(), len(tail), len(test.out),
+				len(test.tail))
 		}
 	}
 }
 
-// TestForksAsItEnds: a process that forks and ends while the table is looked at does not hide its child: the session is not
-// empty before the child has gone, too.
+// TestForksAsItEnds: a process that forks and ends while the table is looked at does not hide its child: the session is
+// not empty before the child has gone, too.
 func TestForksAsItEnds(t *testing.T) {
 	t.Parallel()
 	need(t, "perl", exec.Command("perl", "-e", "1").Run() == nil)
-	leader := `use POSIX; $SIG{INT} = sub { if (fork() == 0) { $SIG{INT} = "IGNORE"; sleep 1 } POSIX::_exit(0) }; $| = 1; print "."; sleep 9 while 1`
+	leader := `use POSIX; $SIG{INT} = sub { if (fork() == 0) { $SIG{INT} = "IGNORE"; sleep 1 } POSIX::_exit(0) }; ` +
+		`$| = 1; print "."; sleep 9 while 1`
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {

@@ -140,7 +140,7 @@ func scale(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) (co
 			out.Note("no worker pool has autoscaling enabled: enable it in Vespene, in the settings of a worker pool")
 		}
 	}
-	s.database.close(ctx)
+	s.database.postgres.Close(ctx)
 	file := c.String("metrics-file")
 	if file == "" || s.dryRun {
 		return code, err

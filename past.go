@@ -205,10 +205,8 @@ type sharedEvaluator struct {
 }
 
 func (e *sharedEvaluator) read(ctx context.Context) (last lastRun, now time.Time, err error) {
-	if _, now, err = e.evaluator.read(ctx); err == nil {
-		last.last, now, err = e.shared.lastAutoscaled(ctx, e.pool.id)
-	}
-	return last, now, err
+	_, _, err = e.evaluator.read(ctx)
+	return lastRun{last: e.shared.last}, time.Now().Add(e.shared.ahead), err
 }
 
 // claim checks that the lock still holds, since asking a planner takes time, and so does the claim itself.

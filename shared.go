@@ -24,11 +24,13 @@ const (
 type sharedLock struct {
 	database database
 	conn     *sqlread.Conn
+	last     time.Time     // when the pool was last evaluated, zero if never
+	status   any           // of that evaluation: an int64, or nil for NULL
+	ahead    time.Duration // how much PostgreSQL's clock is ahead of ours
 	mu       sync.Mutex    // of conn
 	stop     chan struct{} // closed to end the pinging
 	ended    chan struct{} // closed when the pinging has ended: by stop, or because
 	lost     error         // the lock was lost; to be read when ended is closed
-	status   any           // autoscaling_status, when lastAutoscaled read it: an int64, or nil for NULL
 }
 
 // lockShared takes the lock of the pool with that id. The error is errBusy if another host holds it.
@@ -39,47 +41,34 @@ func (d database) lockShared(ctx context.Context, id int64) (*sharedLock, error)
 		"tcp_keepalives_interval = 3", "tcp_keepalives_count = 3", "tcp_user_timeout = 14000"} {
 		all = append(all, sqlread.Statement{Text: "SET LOCAL " + setting})
 	}
-	var locked sqlread.Rows
+	var locked, evaluated sqlread.Rows
 	all = append(all, sqlread.Statement{Into: &locked, Args: []any{sharedClass, id},
-		Text: "SELECT pg_try_advisory_xact_lock($1, $2)"})
+		Text: "SELECT pg_try_advisory_xact_lock($1, $2)"},
+		// A statement of its own, since one that also takes the lock would see the state before the lock.
+		sqlread.Statement{Into: &evaluated, Args: []any{id},
+			Text: "SELECT last_autoscaled, autoscaling_status, clock_timestamp() FROM worker_pools WHERE id = $1"})
 	// READ COMMITTED holds no snapshot, which would keep vacuum from its work for as long as the command runs.
 	conn, err := d.postgres.Begin(ctx, "ISOLATION LEVEL READ COMMITTED READ ONLY", statementLimit, all...)
 	if err != nil {
 		return nil, explainAs("lock", d, err)
 	}
-	if locked.Values[0][0] != true {
-		conn.Done(ctx)
-		return nil, &failure{code: exitBusy, hint: "nothing was run; the next run tries again",
-			err: fmt.Errorf("another host holds this pool's lock in PostgreSQL (%w)", errBusy)}
-	}
 	l := &sharedLock{database: d, conn: conn, stop: make(chan struct{}), ended: make(chan struct{})}
-	go l.ping(context.WithoutCancel(ctx))
-	return l, nil
-}
-
-// lastAutoscaled returns when the pool was last evaluated, zero if never, and what time it is. It is a statement of its
-// own, since one that also takes the lock would see the state before the lock.
-func (l *sharedLock) lastAutoscaled(ctx context.Context, id int64) (last, now time.Time, err error) {
-	var answer sqlread.Rows
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	err = l.conn.Send(ctx, statementLimit, sqlread.Statement{Into: &answer, Args: []any{id},
-		Text: "SELECT last_autoscaled, autoscaling_status, clock_timestamp() FROM worker_pools WHERE id = $1"})
-	if err == nil && len(answer.Values) == 0 {
-		err = errors.New("the pool is not there any more")
+	if locked.Values[0][0] != true {
+		err = &failure{code: exitBusy, hint: "nothing was run; the next run tries again",
+			err: fmt.Errorf("another host holds this pool's lock in PostgreSQL (%w)", errBusy)}
+	} else if len(evaluated.Values) == 0 {
+		err = explain(d, errors.New("the pool is not there any more"))
+	} else {
+		row := evaluated.Values[0]
+		l.status, l.ahead = row[1], time.Until(row[2].(time.Time))
+		l.last, err = d.lastAutoscaled(row[0])
 	}
 	if err != nil {
-		return last, now, explain(l.database, err)
+		conn.Done(ctx)
+		return nil, err
 	}
-	row := answer.Values[0]
-	if row[0] != nil {
-		if last, err = asTime(row[0]); err != nil {
-			return last, now, explain(l.database, fmt.Errorf("last_autoscaled: %w", err))
-		}
-	}
-	l.status = row[1]
-	now, err = asTime(row[2])
-	return last, now, err
+	go l.ping(context.WithoutCancel(ctx))
+	return l, nil
 }
 
 // ping keeps the connection from looking dead, and notices when it is.
@@ -155,5 +144,14 @@ func (d database) update(ctx context.Context, change string, args ...any) (at ti
 	} else if err != nil {
 		return at, explainAs("write", d, err)
 	}
-	return asTime(answer.Values[0][0])
+	return d.lastAutoscaled(answer.Values[0][0])
+}
+
+// lastAutoscaled returns a value of that column, the zero time for NULL; infinity is an error.
+func (d database) lastAutoscaled(value any) (time.Time, error) {
+	at, isTime := value.(time.Time)
+	if !isTime && value != nil {
+		return at, explain(d, fmt.Errorf("last_autoscaled: %v is not a time", value))
+	}
+	return at, nil
 }

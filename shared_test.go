@@ -18,19 +18,22 @@ import (
 // sharedPool makes a database with one pool, web, that is due each five minutes, and has been every minute in the past.
 func sharedPool(t testing.TB, command string) (c *cluster, name, address string) {
 	return postgresDatabase(t, fileContent(t, "schema.sql"), fmt.Sprintf(
-		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '%s')", strings.ReplaceAll(command, "'", "''")))
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '%s')",
+		strings.ReplaceAll(command, "'", "''")))
 }
 
 // host is a run with --shared on a host of its own: with its own state and, in the environment, its own clock.
 func host(t testing.TB, address, state string, args ...string) *exec.Cmd {
-	cmd, _, _ := program(t, append([]string{"--shared", "--database", address, "--state", state, "--output", "json"}, args...)...)
+	cmd, _, _ := program(t, append([]string{"--shared", "--database", address, "--state", state, "--output", "json"},
+		args...)...)
 	return cmd
 }
 
 // runHost runs a host's run to its end.
 func runHost(t testing.TB, address, state string, args ...string) (code int, record map[string]any, stderr string) {
 	t.Helper()
-	r := vespene(t, append([]string{"--shared", "--database", address, "--state", state, "--output", "json"}, args...)...)
+	r := vespene(t, append([]string{"--shared", "--database", address, "--state", state, "--output", "json"},
+		args...)...)
 	if all := r.records(t); len(all) > 0 {
 		record = all[0]
 	}
@@ -42,15 +45,16 @@ func (c *cluster) row(t testing.TB, database string) (status *int, last *time.Ti
 	t.Helper()
 	conn := c.connect(t, database)
 	defer conn.Close(context.Background())
-	row := conn.QueryRow(context.Background(), "SELECT autoscaling_status, last_autoscaled, clock_timestamp() FROM worker_pools WHERE id = 1")
+	row := conn.QueryRow(context.Background(),
+		"SELECT autoscaling_status, last_autoscaled, clock_timestamp() FROM worker_pools WHERE id = 1")
 	if err := row.Scan(&status, &last, &now); err != nil {
 		t.Fatal(err)
 	}
 	return status, last, now
 }
 
-// TestSharedRhythm: five hosts, two of whose clocks differ by two minutes, that each tick 60 times a minute apart, give or
-// take two seconds, evaluate a pool with reevaluate_minutes 5 exactly 12 times.
+// TestSharedRhythm: five hosts, two of whose clocks differ by two minutes, that each tick 60 times a minute apart, give
+// or take two seconds, evaluate a pool with reevaluate_minutes 5 exactly 12 times.
 func TestSharedRhythm(t *testing.T) {
 	t.Parallel()
 	log := filepath.Join(t.TempDir(), "log")
@@ -66,7 +70,8 @@ func TestSharedRhythm(t *testing.T) {
 		if minute > 0 {
 			by := tick - time.Since(begun) - aged
 			aged += by
-			c.exec(t, name, fmt.Sprintf("UPDATE worker_pools SET last_autoscaled = last_autoscaled - interval '%d ms'", by.Milliseconds()))
+			c.exec(t, name, fmt.Sprintf("UPDATE worker_pools SET last_autoscaled = last_autoscaled - interval '%d ms'",
+				by.Milliseconds()))
 		}
 		var all sync.WaitGroup
 		for i := range clocks {
@@ -122,7 +127,8 @@ func TestSharedOutcome(t *testing.T) {
 			if ago := now.Sub(*last); ago > 2*time.Second == test.fromEnd {
 				t.Errorf("last evaluated %v ago", ago)
 			}
-			if want := last.Add(5 * time.Minute).UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano); record["next_due"] != want {
+			next := last.Add(5 * time.Minute).UTC().Truncate(time.Millisecond)
+			if want := next.Format(time.RFC3339Nano); record["next_due"] != want {
 				t.Errorf("next_due %v, want %s", record["next_due"], want)
 			}
 			// On another host it is not due, and its size before is not known.
@@ -154,7 +160,8 @@ func TestSharedHolderKilled(t *testing.T) {
 		t.Errorf("meanwhile, not due: exit %d, %v, %s", code, record, stderr)
 	}
 	code, record, stderr := runHost(t, address, other, "--force")
-	if code != exitBusy || record["outcome"] != busy || !strings.Contains(stderr, "another host holds this pool's lock in PostgreSQL") {
+	if code != exitBusy || record["outcome"] != busy ||
+		!strings.Contains(stderr, "another host holds this pool's lock in PostgreSQL") {
 		t.Errorf("meanwhile, by force: exit %d, %v, %s", code, record, stderr)
 	}
 	cmd.Process.Kill()
@@ -169,11 +176,14 @@ func TestSharedHolderKilled(t *testing.T) {
 	}
 }
 
-// TestSharedLockLost: a host that is cut off from PostgreSQL while its command runs says so in the log at once and in the
-// outcome when the command has ended.
+// TestSharedLockLost: a host that is cut off from PostgreSQL while its command runs says so in the log at once and in
+// the outcome when the command has ended.
 func TestSharedLockLost(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct{ command, outcome string }{"scaled": {"sleep 8", scaled}, "failed": {"sleep 8; exit 3", failed}} {
+	for name, test := range map[string]struct{ command, outcome string }{
+		"scaled": {"sleep 8", scaled},
+		"failed": {"sleep 8; exit 3", failed},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
@@ -187,11 +197,13 @@ func TestSharedLockLost(t *testing.T) {
 			code := exitOf(t, cmd.Wait())
 			record := ran{stdout: stdout.String()}.records(t)[0]
 			message, _ := record["error"].(string)
-			if code != exitDatabase || record["outcome"] != test.outcome || !strings.Contains(message, "the lock that hosts share was lost") ||
+			if code != exitDatabase || record["outcome"] != test.outcome ||
+				!strings.Contains(message, "the lock that hosts share was lost") ||
 				!strings.Contains(message, "this one had ended: "+test.outcome) || record["exit_code"] == nil {
 				t.Errorf("exit %d, %v, %s", code, record, stderr)
 			}
-			if !strings.Contains(stderr.String(), "another may run the command, too") || strings.Count(stderr.String(), "level=ERROR") != 2 {
+			if !strings.Contains(stderr.String(), "another may run the command, too") ||
+				strings.Count(stderr.String(), "level=ERROR") != 2 {
 				t.Errorf("log\n%s", stderr)
 			}
 			if got := evaluations(t, state); len(got) != 1 || got[0].outcome != test.outcome {
@@ -201,8 +213,8 @@ func TestSharedLockLost(t *testing.T) {
 	}
 }
 
-// TestSharedLockLostBefore: a lock that is lost before the command has begun, here while the planner is asked, is one with
-// which nothing is run.
+// TestSharedLockLostBefore: a lock that is lost before the command has begun, here while the planner is asked, is one
+// with which nothing is run.
 func TestSharedLockLostBefore(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
@@ -242,7 +254,9 @@ func TestSharedClaimIsFenced(t *testing.T) {
 	waiting := func(n int) {
 		waitFor(t, func() bool {
 			var waits int
-			err := watcher.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'", database).Scan(&waits)
+			err := watcher.QueryRow(t.Context(),
+				"SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'",
+				database).Scan(&waits)
 			return err == nil && waits == n
 		})
 	}
@@ -314,7 +328,8 @@ func TestSharedRights(t *testing.T) {
 	address, state := c.addressFor("secretive:sEcret-Word", database), newState(t)
 	code, record, stderr := runHost(t, address, state)
 	if code != exitDatabase || record["outcome"] != failed ||
-		!strings.Contains(stderr, "GRANT UPDATE (last_autoscaled, autoscaling_status) ON worker_pools TO secretive") || strings.Contains(stderr, "sEcret") {
+		!strings.Contains(stderr, "GRANT UPDATE (last_autoscaled, autoscaling_status) ON worker_pools TO secretive") ||
+		strings.Contains(stderr, "sEcret") {
 		t.Errorf("exit %d, %v, %s", code, record, stderr)
 	}
 	if _, err := os.Stat(directory + "/ran"); err == nil || len(evaluations(t, state)) > 0 {
@@ -333,8 +348,10 @@ func TestSharedDatabaseDies(t *testing.T) {
 	c := ownCluster(t)
 	begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
 	c.exec(t, "postgres", fileContent(t, "schema.sql"))
-	c.exec(t, "postgres", "INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', 'echo > "+begun+"; sleep 3')")
-	cmd, stdout, stderr := program(t, "--shared", "--database", c.address("postgres"), "--state", state, "--output", "json")
+	c.exec(t, "postgres", "INSERT INTO worker_pools (id, name, executor_command) "+
+		"VALUES (1, 'web', 'echo > "+begun+"; sleep 3')")
+	cmd, stdout, stderr := program(t, "--shared", "--database", c.address("postgres"), "--state", state,
+		"--output", "json")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -351,17 +368,19 @@ func TestSharedDatabaseDies(t *testing.T) {
 	}
 }
 
-// TestConnections: a run connects once, also where the server refuses TLS; with --shared twice, and again after a command
-// that takes longer than a network may take a silent connection for alive.
+// TestConnections: a run connects once, also where the server refuses TLS; with --shared twice, and again after a
+// command that takes longer than a network may take a silent connection for alive.
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t)
-	c.exec(t, "postgres", fileContent(t, "schema.sql")+"; INSERT INTO worker_pools (id, name, reevaluate_minutes) VALUES (1, 'web', 0)")
+	c.exec(t, "postgres", fileContent(t, "schema.sql")+"; INSERT INTO worker_pools (id, name, reevaluate_minutes) "+
+		"VALUES (1, 'web', 0)")
 	c.exec(t, "postgres", "ALTER SYSTEM SET log_connections = on")
 	c.exec(t, "postgres", "SELECT pg_reload_conf()")
 	address, log := c.direct("postgres"), filepath.Join(c.Directory, "log")
 	received := func() int { return bytes.Count(contentOf(t, log), []byte("connection received")) }
-	for deadline := time.Now().Add(10 * time.Second); received() == 0 && time.Now().Before(deadline); { // until it is reloaded
+	deadline := time.Now().Add(10 * time.Second)
+	for received() == 0 && time.Now().Before(deadline) { // until it is reloaded
 		c.connect(t, "postgres").Close(t.Context())
 	}
 	for _, test := range []struct {
@@ -375,7 +394,8 @@ func TestConnections(t *testing.T) {
 	} {
 		c.exec(t, "postgres", "UPDATE worker_pools SET executor_command = '"+test.command+"'")
 		before := received()
-		if r := vespene(t, append([]string{"--database", address, "--state", newState(t)}, test.options...)...); r.code != 0 {
+		if r := vespene(t, append([]string{"--database", address, "--state", newState(t)},
+			test.options...)...); r.code != 0 {
 			t.Fatal(r)
 		}
 		if n := received() - before; n != test.want {

@@ -33,15 +33,16 @@ func TestBench(t *testing.T) {
 	}
 	printed, written := table(t, out.String()), table(t, string(document))
 	if fmt.Sprint(printed) != fmt.Sprint(written) {
-		t.Errorf("docs/performance.md has\n%s\nbut bench/run prints\n%s", strings.Join(written, "\n"), strings.Join(printed, "\n"))
+		t.Errorf("docs/performance.md has\n%s\nbut bench/run prints\n%s", strings.Join(written, "\n"),
+			strings.Join(printed, "\n"))
 	}
 	if len(printed) < 20 || !strings.Contains(out.String(), "mean nothing") {
 		t.Errorf("printed:\n%s", &out)
 	}
 }
 
-// table is what the rows of the table in a text are about: the work, with what it is compared, and the goal. Each has figures that
-// are possible; only a difference may be nothing, or less.
+// table is what the rows of the table in a text are about: the work, with what it is compared, and the goal. Each has
+// figures that are possible; only a difference may be nothing, or less.
 func table(t *testing.T, text string) (rows []string) {
 	t.Helper()
 	figure := regexp.MustCompile(`-?[0-9.]+ (ms|MiB|×)`)

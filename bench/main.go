@@ -1,6 +1,7 @@
-// Command bench measures whole runs of vespene-autoscale beside what a shell takes for the same: a bare psql with the same
-// query, sh -c true, cat. It makes a PostgreSQL of its own, loads it with builds, and prints a table. Each figure is the
-// median of runs in turn, ours and the other, and each ratio the median of those of the pairs, since machines differ.
+// Command bench measures whole runs of vespene-autoscale beside what a shell takes for the same: a bare psql with the
+// same query, sh -c true, cat. It makes a PostgreSQL of its own, loads it with builds, and prints a table. Each figure
+// is the median of runs in turn, ours and the other, and each ratio the median of those of the pairs, since machines
+// differ.
 package main
 
 import (
@@ -58,7 +59,8 @@ func measure(ctx context.Context, n sizes, out io.Writer) (err error) {
 		return err
 	}
 	defer b.close()
-	for _, part := range []func() error{b.onePool, b.manyBuilds, b.manyPools, b.duePools, b.longState, b.shared, b.output, b.size} {
+	for _, part := range []func() error{b.onePool, b.manyBuilds, b.manyPools, b.duePools, b.longState, b.shared,
+		b.output, b.size} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -101,7 +103,8 @@ func newBench(ctx context.Context, n sizes) (b *bench, err error) {
 		return nil, err
 	}
 	source := b.empty + ".go"
-	if err = errors.Join(os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600), build(ctx, b.empty, source)); err != nil {
+	if err = errors.Join(os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600),
+		build(ctx, b.empty, source)); err != nil {
 		return nil, err
 	}
 	b.query = filepath.Join(b.directory, "query.sql")
@@ -122,7 +125,8 @@ func (b *bench) close() {
 
 // build builds a static program as packages have it.
 func build(ctx context.Context, into string, arguments ...string) error {
-	command := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", into}, arguments...)...)
+	command := exec.CommandContext(ctx, "go",
+		append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", into}, arguments...)...)
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, output)
@@ -141,7 +145,8 @@ func writeQuery(into string) error {
 	if !found || !ended {
 		return errors.New("db.go has no poolsQuery")
 	}
-	query = strings.NewReplacer("%s", "p.autoscaling_enabled", "$1", fmt.Sprintf("%d.5", time.Now().Unix())).Replace(query)
+	query = strings.NewReplacer("%s", "p.autoscaling_enabled", "$1",
+		fmt.Sprintf("%d.5", time.Now().Unix())).Replace(query)
 	return os.WriteFile(into, []byte(query), 0o644)
 }
 
@@ -158,8 +163,8 @@ func (b *bench) onePool() error {
 	if err != nil {
 		return err
 	}
-	if err := b.compare("one pool due, command `true`, 200,000 builds, with the index", b.runs, due, psql.then("sh", "-c", "true"),
-		"psql, then sh -c true", 1.25); err != nil {
+	if err := b.compare("one pool due, command `true`, 200,000 builds, with the index", b.runs, due,
+		psql.then("sh", "-c", "true"), "psql, then sh -c true", 1.25); err != nil {
 		return err
 	}
 	ours, err := peak(due)
@@ -170,7 +175,8 @@ func (b *bench) onePool() error {
 	if err != nil {
 		return err
 	}
-	b.rows = append(b.rows, row{"its peak memory", mebibytes(ours), "an empty Go program: " + mebibytes(empty), float64(ours-empty) / 1024, 15, "MiB more"})
+	b.rows = append(b.rows, row{"its peak memory", mebibytes(ours), "an empty Go program: " + mebibytes(empty),
+		float64(ours-empty) / 1024, 15, "MiB more"})
 	notDue, err := b.notDue("one", 1)
 	if err != nil {
 		return err
@@ -236,15 +242,17 @@ func (b *bench) duePools() error {
 		return err
 	}
 	two := command{append(slices.Clone(one[0]), "--jobs", "2")}
-	loop := command{{"sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do sh -c true; i=$((i+1)); done", b.sizes.duePools)}}
-	if err := b.compare("1,000 pools due, command `true`, --jobs 1", b.fewRuns, one, loop, "a loop of 1,000 sh -c true", 3); err != nil {
+	loop := command{{"sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do sh -c true; i=$((i+1)); done",
+		b.sizes.duePools)}}
+	if err := b.compare("1,000 pools due, command `true`, --jobs 1", b.fewRuns, one, loop,
+		"a loop of 1,000 sh -c true", 3); err != nil {
 		return err
 	}
 	return b.compare("--jobs 2", b.fewRuns, two, one, "--jobs 1", 0.7)
 }
 
-// longState is a state file with many evaluations, evenly over the days that they are kept for, of which now and then one is
-// too old, and evenly over twice as many: then each run removes as many as a short run ever does.
+// longState is a state file with many evaluations, evenly over the days that they are kept for, of which now and then
+// one is too old, and evenly over twice as many: then each run removes as many as a short run ever does.
 func (b *bench) longState() error {
 	empty, err := b.due("one", 1)
 	if err != nil {
@@ -257,7 +265,8 @@ func (b *bench) longState() error {
 	}{
 		// The oldest 10,000 become too old while it is measured, one each 10 ms: a few in each run.
 		{"a state with 1,000,000 evaluations, of which a few become too old", fmt.Sprintf(`UPDATE evaluations
-			SET started = CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER) - %d + (id - 2) * 10 WHERE id BETWEEN 2 AND 10001`, kept*1000), kept},
+			SET started = CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER) - %d + (id - 2) * 10
+			WHERE id BETWEEN 2 AND 10001`, kept*1000), kept},
 		{"the same, half of them too old", "SELECT 1", 2 * kept},
 	} {
 		path := filepath.Join(b.directory, fmt.Sprintf("long%d.db", kind.seconds))
@@ -265,12 +274,14 @@ func (b *bench) longState() error {
 		if err := run.run(nil); err != nil {
 			return err
 		}
-		if err := sqlite(path, fmt.Sprintf(`INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size,
-				queued_size, ended, outcome, exit_code, output, planned)
-			WITH RECURSIVE i(n, at) AS (SELECT 1, unixepoch() - %[1]d UNION ALL SELECT n + 1, at + %[1]d.0 / %[2]d FROM i WHERE n < %[2]d)
-			SELECT database, 1 + n %% 8, 'pool-' || (1 + n %% 8), CAST(at * 1000 AS INTEGER), 0, 0, 5, 5, size, queued_size,
-				CAST(at * 1000 AS INTEGER) + 5000, outcome, exit_code, hex(randomblob(50)), planned
-			FROM (SELECT * FROM evaluations LIMIT 1), i`, kind.seconds, b.evaluations), kind.begin, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		if err := sqlite(path, fmt.Sprintf(`INSERT INTO evaluations (database, pool_id, pool, started, deadline,
+				forced, queued, running, size, queued_size, ended, outcome, exit_code, output, planned)
+			WITH RECURSIVE i(n, at) AS (SELECT 1, unixepoch() - %[1]d
+				UNION ALL SELECT n + 1, at + %[1]d.0 / %[2]d FROM i WHERE n < %[2]d)
+			SELECT database, 1 + n %% 8, 'pool-' || (1 + n %% 8), CAST(at * 1000 AS INTEGER), 0, 0, 5, 5, size,
+				queued_size, CAST(at * 1000 AS INTEGER) + 5000, outcome, exit_code, hex(randomblob(50)), planned
+			FROM (SELECT * FROM evaluations LIMIT 1), i`, kind.seconds, b.evaluations),
+			kind.begin, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 			return err
 		}
 		before, err := count(path)
@@ -293,10 +304,14 @@ func (b *bench) longState() error {
 
 // shared is --shared against not, over loopback.
 func (b *bench) shared() error {
-	for _, kind := range []struct{ work, parameters string }{{"--shared, over loopback", "?sslmode=disable"}, {"the same, without sslmode", ""}} {
+	for _, kind := range []struct{ work, parameters string }{
+		{"--shared, over loopback", "?sslmode=disable"},
+		{"the same, without sslmode", ""},
+	} {
 		address := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/one%s", b.port, kind.parameters)
 		alone := command{{b.program, "--database", address, "--state", filepath.Join(b.directory, "alone.db")}}
-		shared := command{{b.program, "--database", address, "--state", filepath.Join(b.directory, "shared.db"), "--shared"}}
+		shared := command{{b.program, "--database", address, "--state", filepath.Join(b.directory, "shared.db"),
+			"--shared"}}
 		if err := errors.Join(b.every("one", 0), b.expect(shared, "scaled", 1)); err != nil {
 			return err
 		}
@@ -304,7 +319,8 @@ func (b *bench) shared() error {
 		if err != nil {
 			return err
 		}
-		b.add(row{kind.work, milliseconds(ours), "not shared: " + milliseconds(other), (ours - other).Seconds() * 1000, 10, "ms more"})
+		b.add(row{kind.work, milliseconds(ours), "not shared: " + milliseconds(other), (ours - other).Seconds() * 1000,
+			10, "ms more"})
 	}
 	return nil
 }
@@ -343,11 +359,13 @@ func (b *bench) output() error {
 		if err != nil {
 			return err
 		}
-		if err := b.compare(kind.work, b.fewRuns, run, command{{"sh", "-c", script + " | cat >/dev/null"}}, `the command \| cat >/dev/null`, kind.bound); err != nil {
+		if err := b.compare(kind.work, b.fewRuns, run, command{{"sh", "-c", script + " | cat >/dev/null"}},
+			`the command \| cat >/dev/null`, kind.bound); err != nil {
 			return err
 		}
 		if kind.bound > 0 {
-			b.add(row{"its peak memory", mebibytes(much), "100 MB: " + mebibytes(little), float64(much-little) / 1024, 1, "MiB more"})
+			b.add(row{"its peak memory", mebibytes(much), "100 MB: " + mebibytes(little), float64(much-little) / 1024,
+				1, "MiB more"})
 		}
 	}
 	return b.sql("one", "UPDATE worker_pools SET executor_command = 'true'")
@@ -359,13 +377,17 @@ func (b *bench) size() error {
 	if err != nil {
 		return err
 	}
-	b.add(row{"the program, static, -trimpath, amd64", fmt.Sprintf("%.1f MiB", float64(info.Size())/(1<<20)), "", 0, 0, ""})
-	return b.compare("--version", b.runs, command{{b.program, "--version"}}, command{{b.empty}}, "an empty Go program", 0)
+	b.add(row{"the program, static, -trimpath, amd64", fmt.Sprintf("%.1f MiB", float64(info.Size())/(1<<20)),
+		"", 0, 0, ""})
+	return b.compare("--version", b.runs, command{{b.program, "--version"}}, command{{b.empty}},
+		"an empty Go program", 0)
 }
 
-// psql is a bare psql with the query, which answers with a line a pool. Of a file it would end with 0 whatever the server says.
+// psql is a bare psql with the query, which answers with a line a pool. Of a file it would end with 0 whatever the
+// server says.
 func (b *bench) psql(database string, pools int) (command, error) {
-	query := command{{filepath.Join(b.bin, "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", b.address(database), "-f", b.query}}
+	query := command{{filepath.Join(b.bin, "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", b.address(database),
+		"-f", b.query}}
 	var printed strings.Builder
 	if err := query.run(&printed); err != nil {
 		return nil, err
@@ -390,20 +412,23 @@ func (b *bench) onState(database, state string, options ...string) command {
 func (b *bench) notDue(database string, pools int) (command, error) {
 	state := filepath.Join(b.directory, database+".db")
 	run := b.onState(database, state)
-	if err := errors.Join(b.every(database, 1440), b.onState(database, state, "--force", "--queue", "pool-1").run(nil)); err != nil {
+	if err := errors.Join(b.every(database, 1440),
+		b.onState(database, state, "--force", "--queue", "pool-1").run(nil)); err != nil {
 		return nil, err
 	}
-	if err := sqlite(state, fmt.Sprintf(`INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size,
-			queued_size, ended, outcome, exit_code, output, planned)
+	if err := sqlite(state, fmt.Sprintf(`INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced,
+			queued, running, size, queued_size, ended, outcome, exit_code, output, planned)
 		WITH RECURSIVE i(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM i WHERE n < %d)
-		SELECT database, n, 'pool-' || n, started, deadline, 0, queued, running, size, queued_size, ended, outcome, exit_code, output, planned
+		SELECT database, n, 'pool-' || n, started, deadline, 0, queued, running, size, queued_size, ended, outcome,
+			exit_code, output, planned
 		FROM (SELECT * FROM evaluations LIMIT 1), i WHERE n <= %[1]d`, pools)); err != nil {
 		return nil, err
 	}
 	return run, b.expect(run, "not-due", pools)
 }
 
-// expect runs what is to be measured, and sees that it does what it is measured for: so many pools come to that outcome.
+// expect runs what is to be measured, and sees that it does what it is measured for: so many pools come to that
+// outcome.
 func (b *bench) expect(run command, outcome string, pools int) error {
 	var printed strings.Builder
 	last := slices.Clone(run[len(run)-1])
@@ -449,8 +474,9 @@ func (b *bench) print(out io.Writer) {
 	version, _ := exec.Command(filepath.Join(b.bin, "postgres"), "-V").Output()
 	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
 	model, _, _ := strings.Cut(string(processor), "\n")
-	fmt.Fprintf(out, "%s, commit %s, %d processors (%s), %s, %s\n\n", time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)),
-		runtime.NumCPU(), model, runtime.Version(), strings.TrimSpace(string(version)))
+	fmt.Fprintf(out, "%s, commit %s, %d processors (%s), %s, %s\n\n", time.Now().UTC().Format(time.DateOnly),
+		strings.TrimSpace(string(commit)), runtime.NumCPU(), model, runtime.Version(),
+		strings.TrimSpace(string(version)))
 	if b.sizes == small {
 		fmt.Fprint(out, "With -small: nothing is as large as it says, and the figures mean nothing.\n\n")
 	}

@@ -61,13 +61,15 @@ func startPostgres(folder string) (*postgres, error) {
 		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	data := filepath.Join(folder, "data")
-	make := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions")
+	make := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
+		"--no-instructions")
 	make.Dir, make.SysProcAttr = folder, as
 	if output, err := make.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, output)
 	}
 	p.server = exec.Command(filepath.Join(p.bin, "postgres"), "-D", data, "-k", folder, "-p", strconv.Itoa(p.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB", "-c", "autovacuum=off")
+		"-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB",
+		"-c", "autovacuum=off")
 	p.server.Dir, p.server.SysProcAttr = folder, as
 	if err := p.server.Start(); err != nil {
 		return nil, err
@@ -110,7 +112,8 @@ func (p *postgres) sql(database string, statements ...string) error {
 	return nil
 }
 
-// load makes a database with Vespene's own tables, pools named pool-1, pool-2, … and builds, the newest 50 of which wait or run.
+// load makes a database with Vespene's own tables, pools named pool-1, pool-2, … and builds, the newest 50 of which
+// wait or run.
 func (p *postgres) load(database string, pools, builds int, indexed bool) error {
 	say("load %s: %s pools, %s builds", database, thousands(pools), thousands(builds))
 	dump, err := os.ReadFile("testdata/vespene-real.sql")
@@ -125,28 +128,32 @@ func (p *postgres) load(database string, pools, builds int, indexed bool) error 
 		switch {
 		case strings.HasPrefix(statement, "CREATE TABLE"):
 			tables = append(tables, statement)
-		case strings.HasPrefix(statement, "CREATE INDEX"), strings.Contains(statement, "PRIMARY KEY"), strings.Contains(statement, "UNIQUE"):
+		case strings.HasPrefix(statement, "CREATE INDEX"), strings.Contains(statement, "PRIMARY KEY"),
+			strings.Contains(statement, "UNIQUE"):
 			rest = append(rest, statement)
 		}
 	}
 	fill := []string{
-		fmt.Sprintf(`INSERT INTO worker_pools (id, name, variables, isolation_method, permissions_hex, sleep_seconds, auto_abort_minutes,
-				build_latest, build_object_shelf_life, build_root_shelf_life, autoscaling_enabled, excess, executor, executor_command,
-				maximum, minimum, multiplier, planner, queued_weight, reevaluate_minutes, running_weight)
-			SELECT i, 'pool-' || i, '{}', 'basic', '0x777', 10, 1440, true, 365, 31, true, 1, 'shell', 'true', 40, 1, 1.5, 'stock', 1, 0, 1
+		fmt.Sprintf(`INSERT INTO worker_pools (id, name, variables, isolation_method, permissions_hex, sleep_seconds,
+				auto_abort_minutes, build_latest, build_object_shelf_life, build_root_shelf_life, autoscaling_enabled,
+				excess, executor, executor_command, maximum, minimum, multiplier, planner, queued_weight,
+				reevaluate_minutes, running_weight)
+			SELECT i, 'pool-' || i, '{}', 'basic', '0x777', 10, 1440, true, 365, 31, true, 1, 'shell', 'true', 40, 1,
+				1.5, 'stock', 1, 0, 1
 			FROM generate_series(1, %d) i`, pools),
-		`INSERT INTO projects (id, name, pipeline_enabled, description, repo_url, repo_branch, scm_type, webhook_enabled, timeout,
-				launch_questions, schedule_enabled, monday, tuesday, wednesday, thursday, friday, saturday, sunday, schedule_threshold,
-				worker_pool_id, recursive)
-			SELECT i, 'project-' || i, false, '', '', 'main', 'git', false, 60, '', false, false, false, false, false, false, false, false,
-				0, 1, false
+		`INSERT INTO projects (id, name, pipeline_enabled, description, repo_url, repo_branch, scm_type,
+				webhook_enabled, timeout, launch_questions, schedule_enabled, monday, tuesday, wednesday, thursday,
+				friday, saturday, sunday, schedule_threshold, worker_pool_id, recursive)
+			SELECT i, 'project-' || i, false, '', '', 'main', 'git', false, 60, '', false, false, false, false, false,
+				false, false, false, 0, 1, false
 			FROM generate_series(1, 20) i`,
-		fmt.Sprintf(`INSERT INTO builds (id, is_internal, queued_time, start_time, end_time, status, output, working_dir, variables,
-				output_variables, worker_pool_id, project_id)
+		fmt.Sprintf(`INSERT INTO builds (id, is_internal, queued_time, start_time, end_time, status, output,
+				working_dir, variables, output_variables, worker_pool_id, project_id)
 			SELECT i, false, at, at + interval '20 s', CASE WHEN i <= %[1]d - 50 THEN at + interval '90 s' END,
 				CASE WHEN i > %[1]d - 30 THEN 'QUEUED' WHEN i > %[1]d - 50 THEN 'RUNNING' ELSE 'SUCCESS' END,
 				repeat(md5(i::text), 3), '/tmp/vespene/builds/' || i, '{}', '{}', i %% %[2]d + 1, 1 + i %% 20
-			FROM (SELECT i, now() - interval '1 s' * (%[1]d - i) AS at FROM generate_series(1, %[1]d) i) i`, builds, pools),
+			FROM (SELECT i, now() - interval '1 s' * (%[1]d - i) AS at FROM generate_series(1, %[1]d) i) i`,
+			builds, pools),
 	}
 	if indexed {
 		rest = append(rest, index)
@@ -159,6 +166,7 @@ func (p *postgres) load(database string, pools, builds int, indexed bool) error 
 
 // every makes the pools of a database due again after so many minutes; 0: in each run.
 func (p *postgres) every(database string, minutes int) error {
-	return p.sql(database, fmt.Sprintf("UPDATE worker_pools SET reevaluate_minutes = %d WHERE reevaluate_minutes <> %[1]d", minutes),
+	return p.sql(database, fmt.Sprintf("UPDATE worker_pools SET reevaluate_minutes = %d "+
+		"WHERE reevaluate_minutes <> %[1]d", minutes),
 		"VACUUM ANALYZE worker_pools")
 }

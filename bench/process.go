@@ -33,7 +33,8 @@ func (c command) run(printed io.Writer) error {
 // environment is this process's less what would tell psql or us where a database is.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		return strings.HasPrefix(variable, "PG") || strings.HasPrefix(variable, "VESPENE_") || strings.HasPrefix(variable, "JOURNAL_STREAM=")
+		return strings.HasPrefix(variable, "PG") || strings.HasPrefix(variable, "VESPENE_") ||
+			strings.HasPrefix(variable, "JOURNAL_STREAM=")
 	})
 }
 
@@ -54,7 +55,8 @@ func inTurn(runs int, first, second command) (one, two time.Duration, ratio floa
 			took[j] = time.Since(begun)
 		}
 		if i >= 0 {
-			ones, twos, ratios = append(ones, took[0]), append(twos, took[1]), append(ratios, took[0].Seconds()/took[1].Seconds())
+			ones, twos, ratios = append(ones, took[0]), append(twos, took[1]),
+				append(ratios, took[0].Seconds()/took[1].Seconds())
 		}
 	}
 	slices.Sort(ones)
@@ -63,8 +65,9 @@ func inTurn(runs int, first, second command) (one, two time.Duration, ratio floa
 	return ones[runs/2], twos[runs/2], ratios[runs/2], nil
 }
 
-// peak runs a command, and returns how much memory its last program had at most, in KiB. It is looked up when the program
-// ends, by ptrace: what wait4 says of a child of Go's is at least what this process has, in whose memory it began (vfork).
+// peak runs a command, and returns how much memory its last program had at most, in KiB. It is looked up when the
+// program ends, by ptrace: what wait4 says of a child of Go's is at least what this process has, in whose memory it
+// began (vfork).
 func peak(c command) (kib int, err error) {
 	runtime.LockOSThread() // only the thread that began it may trace it
 	defer runtime.UnlockOSThread()

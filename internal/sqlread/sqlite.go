@@ -26,13 +26,11 @@ func init() {
 
 // QuerySQLite runs a query within the limit on a SQLite file, to which it does not write, or on what a script with the
 // ending .sql makes in memory. Columns that are declared as booleans or times have such values.
-func QuerySQLite(ctx context.Context, path string, limit time.Duration, into *Rows, query string, args ...any) error {
+func QuerySQLite(ctx context.Context, path string, limit time.Duration, into *Rows, query string, args ...any) (
+	err error) {
 	ctx, cancel := within(ctx, limit)
 	defer cancel()
-	return cause(ctx, querySQLite(ctx, path, into, query, args))
-}
-
-func querySQLite(ctx context.Context, path string, into *Rows, query string, args []any) error {
+	defer func() { err = cause(ctx, err) }()
 	switch info, err := os.Stat(path); {
 	case err != nil:
 		return err // SQLite would not say that the file is missing
@@ -41,12 +39,11 @@ func querySQLite(ctx context.Context, path string, into *Rows, query string, arg
 	case !info.Mode().IsRegular():
 		return ErrNoFile
 	}
-	dsn := (&url.URL{Scheme: "file", Path: path}).String() + "?_busy_timeout=5000&_error_rc=1&" + readOnly(path)
-	isScript := strings.HasSuffix(path, ".sql")
-	if isScript {
-		dsn = "file::memory:?_error_rc=1"
+	isScript, file := strings.HasSuffix(path, ".sql"), "file::memory:?"
+	if !isScript {
+		file = (&url.URL{Scheme: "file", Path: path}).String() + "?_busy_timeout=5000&" + readOnly(path)
 	}
-	db, err := sql.Open("sqlite", dsn)
+	db, err := sql.Open("sqlite", file+"&_error_rc=1")
 	if err != nil {
 		return err
 	}
@@ -58,14 +55,15 @@ func querySQLite(ctx context.Context, path string, into *Rows, query string, arg
 	defer conn.Close()
 	if isScript {
 		script, err := os.ReadFile(path)
-		if err == nil { // it may not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches
-			const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
-			_, err = sqlite.Limit(conn, limitAttached, 0)
-		}
-		if err == nil {
-			_, err = conn.ExecContext(ctx, string(script))
-		}
 		if err != nil {
+			return err
+		}
+		// It may not reach for other files: neither by ATTACH nor by VACUUM INTO, which attaches.
+		const limitAttached = 7 // SQLITE_LIMIT_ATTACHED
+		if _, err = sqlite.Limit(conn, limitAttached, 0); err != nil {
+			return err
+		}
+		if _, err = conn.ExecContext(ctx, string(script)); err != nil {
 			return err
 		}
 	}

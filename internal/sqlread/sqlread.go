@@ -207,9 +207,9 @@ func (c *Conn) Done(ctx context.Context) {
 	c.close(ctx)
 }
 
-// Close closes the connections that are kept.
+// Close closes the connections that are kept, if there is a server.
 func (s *Server) Close(ctx context.Context) {
-	for s.closeIdle(ctx) {
+	for s != nil && s.closeIdle(ctx) {
 	}
 }
 
@@ -293,7 +293,18 @@ func decode(oid uint32, raw []byte, last any) (any, error) {
 			return time.Unix(year2000+since/1e6, since%1e6*1e3).UTC(), nil
 		}
 	}
-	return decodeOther(oid, raw)
+	// As pgx decodes it; a value of a type that pgx does not know, such as an enumeration, is a string. (PostgreSQL has
+	// no binary format of a few types, such as aclitem, and says so.)
+	types := pgtype.NewMap()
+	other, isRegistered := types.TypeForOID(oid)
+	if !isRegistered {
+		return string(raw), nil
+	}
+	value, err := other.Codec.DecodeValue(types, oid, pgtype.BinaryFormatCode, raw)
+	if text, is := value.([]byte); is {
+		return string(text), err
+	}
+	return value, err
 }
 
 // again returns last if it equals the value, and else the value.
@@ -302,19 +313,4 @@ func again[T comparable](last any, value T) any {
 		return last
 	}
 	return value
-}
-
-// decodeOther decodes a value of another type as pgx does; a value of a type that pgx does not know, such as an
-// enumeration, is a string. (PostgreSQL has no binary format of a few types, such as aclitem, and says so.)
-func decodeOther(oid uint32, raw []byte) (any, error) {
-	types := pgtype.NewMap()
-	other, isKnown := types.TypeForOID(oid)
-	if !isKnown {
-		return string(raw), nil
-	}
-	value, err := other.Codec.DecodeValue(types, oid, pgtype.BinaryFormatCode, raw)
-	if text, is := value.([]byte); is {
-		return string(text), err
-	}
-	return value, err
 }
