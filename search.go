@@ -50,46 +50,29 @@ func (r *runner) replay(ctx context.Context, s scenario) (sim.Result, error) {
 
 // minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even
 // sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. It
-// bisects, with a size for each processor at once, and relies on more instances not waiting longer.
+// bisects, and so relies on more instances not waiting longer.
 func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, t sim.Target, shown float64) (
-	n int64, best sim.Result, err error) {
-	s.Adds, s.Hopeless = false, &t
+	least int64, best sim.Result, err error) {
 	peak := came.SizePeak / s.PerInstance
 	most := 16 * (peak + 1)
-	low, high, sizes := int64(0), int64(math.MaxInt64), []int64{max(1, peak)} // low is too few, and high enough
-	for {
-		scenarios := make([]scenario, len(sizes))
-		for i := range sizes {
-			scenarios[i] = s
-			scenarios[i].Fixed = &sizes[i]
-		}
-		outcomes, err := replayAll(ctx, r, scenarios, 0, allOf)
+	low, high := int64(0), most+1 // low is too few; high is enough, or more than are tried
+	for n := max(1, peak); high-low > 1; {
+		s.Adds, s.Fixed = false, &n
+		outcome, err := r.replay(ctx, s)
 		if err != nil {
 			return 0, best, err
 		}
-		for i, outcome := range outcomes {
-			wait, ok := t.Wait(outcome)
-			if ok && outcome.Err == nil && wait <= t.Most && sim.Quantile(outcome.Waits, t.Quantile) <= shown {
-				high, best = sizes[i], outcome
-				break
-			}
-			low = sizes[i]
+		wait, ok := t.Wait(outcome)
+		if ok && outcome.Err == nil && wait <= t.Most && sim.Quantile(outcome.Waits, t.Quantile) <= shown {
+			least, best, high = n, outcome, n
+		} else {
+			low = n
 		}
-		switch {
-		case high-low == 1:
-			return high, best, nil
-		case low == most:
-			return 0, best, nil
-		case high > most:
-			sizes = []int64{min(2*low, most)}
-		default:
-			parts := min(int64(runtime.GOMAXPROCS(0))+1, high-low)
-			sizes = nil
-			for i := int64(1); i < parts; i++ {
-				sizes = append(sizes, low+(high-low)*i/parts)
-			}
+		if n = (low + high) / 2; least == 0 {
+			n = min(2*low, most)
 		}
 	}
+	return least, best, nil
 }
 
 // fixedAt is the scenario of a pool that always has n instances, for its name and settings.
