@@ -48,6 +48,26 @@ func (r *runner) replay(ctx context.Context, s scenario) (sim.Result, error) {
 	return outcomes[0], err
 }
 
+// variant is what the scenario's replay came to.
+func (r *runner) variant(s scenario, outcome sim.Result) variant {
+	window := float64(r.workload.To.Sub(r.workload.From).Microseconds())
+	v := variant{Name: s.name, Settings: s.shown, Finished: outcome.Finished, Unfinished: outcome.Unfinished,
+		Dropped: outcome.Dropped, Estimated: outcome.Estimated, WorkerHours: ptr(float64(outcome.Billed) / perHour),
+		SizeMean: ptr(float64(outcome.Held) / window), SizePeak: &outcome.SizePeak, Changes: &outcome.Changes,
+		AtRisk: &outcome.AtRisk, timeline: outcome.Timeline, err: outcome.Err, wait: math.Inf(1)}
+	v.setWaits(outcome.Waits)
+	if v.WaitP95 != nil {
+		v.wait = *v.WaitP95
+	}
+	if 20*len(outcome.Unstarted) > len(outcome.Waits) { // too many to be left out
+		v.wait = max(v.wait, float64(outcome.AsTarget().Most)/perSecond)
+	}
+	if outcome.Billed > 0 {
+		v.Utilisation = ptr(float64(outcome.Busy) / float64(outcome.Billed))
+	}
+	return v
+}
+
 // minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even
 // sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. It
 // bisects, and so relies on more instances not waiting longer.
@@ -91,12 +111,11 @@ func (r *runner) sweep(ctx context.Context) (all []variant, impossible []string,
 	var scenarios []scenario
 	for _, changes := range r.changes.combinations(r.ranges) {
 		swept := changes[len(changes)-len(r.ranges):]
-		s, err := r.scenario(changes)
+		s, err := r.scenario(swept.String(), changes)
 		if err != nil {
 			impossible = append(impossible, fmt.Sprintf("not simulated: %s: %v", swept, err))
 			continue
 		}
-		s.name = swept.String()
 		maps.DeleteFunc(s.shown, func(name string, _ any) bool { return !swept.has(name) })
 		scenarios = append(scenarios, s)
 	}
@@ -158,10 +177,9 @@ func (r *runner) try(ctx context.Context, candidates []candidate, points []point
 	}
 	var scenarios []scenario
 	for _, at := range points {
-		s, err := r.scenario(at)
+		s, err := r.scenario("then", at)
 		if key := fmt.Sprint(s.shown); err == nil && !tried[key] {
 			tried[key] = true
-			s.name = "then"
 			scenarios = append(scenarios, s)
 		}
 	}
