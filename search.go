@@ -72,15 +72,16 @@ func (r *runner) variant(s scenario, outcome sim.Result) variant {
 // sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. It
 // bisects, and so relies on more instances not waiting longer.
 func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, t sim.Target, shown float64) (
-	least int64, best sim.Result, err error) {
+	least int64, fixed variant, err error) {
 	peak := came.SizePeak / s.PerInstance
 	most := 16 * (peak + 1)
 	low, high := int64(0), most+1 // low is too few; high is enough, or more than are tried
+	var best sim.Result
 	for n := max(1, peak); high-low > 1; {
 		s.Adds, s.Fixed = false, &n
 		outcome, err := r.replay(ctx, s)
 		if err != nil {
-			return 0, best, err
+			return 0, fixed, err
 		}
 		wait, ok := t.Wait(outcome)
 		if ok && outcome.Err == nil && wait <= t.Most && sim.Quantile(outcome.Waits, t.Quantile) <= shown {
@@ -92,15 +93,10 @@ func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, 
 			n = min(2*low, most)
 		}
 	}
-	return least, best, nil
-}
-
-// fixedAt is the scenario of a pool that always has n instances, for its name and settings.
-func fixedAt(n int64, s scenario) scenario {
-	shown := maps.Clone(s.shown)
-	maps.DeleteFunc(shown, func(name string, _ any) bool { return isSteadiness(name) })
-	shown["minimum"], shown["maximum"] = n, n
-	return scenario{name: fmt.Sprintf("fixed %d", n), shown: shown}
+	s.name, s.shown = fmt.Sprintf("fixed %d", least), maps.Clone(s.shown)
+	maps.DeleteFunc(s.shown, func(name string, _ any) bool { return isSteadiness(name) })
+	s.shown["minimum"], s.shown["maximum"] = least, least
+	return least, r.variant(s, best), nil
 }
 
 // maxImpossible is how many reasons people still read.
@@ -264,7 +260,7 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 		return nil, err
 	}
 	if !result.Met && enough > 0 {
-		result.Always, result.AlwaysHours = &enough, ptr(float64(always.Billed)/perHour)
+		result.Always, result.AlwaysHours = &enough, always.WorkerHours
 	}
 	result.Settings = differing(today.Settings, chosen.shown)
 	then, err := r.replay(ctx, chosen.scenario)
@@ -288,15 +284,13 @@ func (r *runner) verify(ctx context.Context, candidates []candidate, result *rec
 			return chosen, err
 		}
 		wait, isKnown := r.target.Wait(outcome)
-		result.Met = hopes && wait <= r.target.Most
-		if result.Met || i == 0 || wait < nearest {
+		if wait < nearest {
 			chosen, nearest, result.Verified = c, wait, r.variant(c.scenario, outcome)
 		}
-		if result.Met {
-			result.Unverified = !isKnown
+		if hopes && wait <= r.target.Most {
+			result.Met, result.Unverified = true, !isKnown
 			break
-		}
-		if hopes {
+		} else if hopes {
 			result.Failed++
 		}
 	}

@@ -183,14 +183,14 @@ func (r *runner) simulate(ctx context.Context) (result simulation, err error) {
 		warn(differences(recorded, todays)...)
 	}
 	if len(today.Waits) > 0 {
-		n, outcome, err := r.minFixedSize(ctx, first, today, today.AsTarget(), sim.Quantile(today.Waits, 0.95))
+		n, fixed, err := r.minFixedSize(ctx, first, today, today.AsTarget(), sim.Quantile(today.Waits, 0.95))
 		if err != nil {
 			return result, err
 		}
 		if n == 0 {
 			warn("no fixed number of workers that was tried waits as little")
 		} else {
-			result.Variants = append(result.Variants, r.variant(fixedAt(n, first), outcome))
+			result.Variants = append(result.Variants, fixed)
 		}
 	}
 	if r.ranges != nil {

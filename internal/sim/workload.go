@@ -134,15 +134,15 @@ type reader struct {
 
 // What can be odd about builds, as Notes say it.
 const (
-	timeless    = "without a queued_time: left out, or where QUEUED counted and never taken"
-	future      = "queued after the window's end, so that clocks differ or went back: left out"
-	unfit       = "BLOCKED or UNKNOWN that never ran: left out"
-	reversed    = "with an end before the start, so that clocks differ or went back: " + atMedian
-	endless     = "with a start and no end that does not run any more: " + atMedian
-	early       = "started before being queued, so that clocks differ or went back: not in the recorded waits"
-	impatient   = "queued before the end of the build that started them in a pipeline: taken to arrive by their own time"
-	unknowable  = "of unknown duration, and none of the pool ended that would tell how long they take: left out"
-	projectless = "QUEUED without a project, on which workers stall: counted, and never taken; to be deleted or " +
+	timeless   = "without a queued_time: left out, or where QUEUED counted and never taken"
+	future     = "queued after the window's end, so that clocks differ or went back: left out"
+	unfit      = "BLOCKED or UNKNOWN that never ran: left out"
+	reversed   = "with an end before the start, so that clocks differ or went back: " + atMedian
+	endless    = "with a start and no end that does not run any more: " + atMedian
+	early      = "started before being queued, so that clocks differ or went back: not in the recorded waits"
+	impatient  = "queued before the end of the build that started them in a pipeline: taken to arrive by their own time"
+	unknowable = "of unknown duration, and none of the pool ended that would tell how long they take: left out"
+	unowned    = "QUEUED without a project, on which workers stall: counted, and never taken; to be deleted or " +
 		"aborted in Vespene"
 	dead = "RUNNING since before the window, for longer than the project's timeout: counted, and without a " +
 		"worker; to be aborted in Vespene"
@@ -150,7 +150,7 @@ const (
 	atMedian = "taken to last as long as the median of the project"
 )
 
-var oddities = []string{timeless, future, unfit, reversed, endless, early, impatient, unknowable, projectless, dead}
+var oddities = []string{timeless, future, unfit, reversed, endless, early, impatient, unknowable, unowned, dead}
 
 // read makes a job of a build, if it belongs to the window.
 func (r *reader) read(b Build) {
@@ -163,7 +163,7 @@ func (r *reader) read(b Build) {
 	switch {
 	case b.Project == 0 && b.isQueued() && !b.ran():
 		j.untaken = true
-		r.odd[projectless]++
+		r.odd[unowned]++
 	case seen:
 		j.project = number
 	default: // a build without a project that ran had one of its own
