@@ -24,14 +24,9 @@ type question struct {
 	base    sim.Scenario // what options say of workers
 	changes point        // by --set
 	ranges  [][]change   // by --sweep
-	target  *target      // to recommend for
+	target  *sim.Target  // to recommend for
+	written string       // the target as it was written
 	svg     string       // file
-}
-
-// target is a sim.Target as it was written.
-type target struct {
-	sim.Target
-	text string
 }
 
 // change is another value for a setting, as text.
@@ -197,7 +192,7 @@ func (r *runner) scenario(name string, changes point) (scenario, error) {
 		return unusable(err, "docs/autoscaling.md has the settings")
 	}
 	checked, err := r.settings(p)
-	if f := new(failure); len(changes) > 0 && errors.As(err, &f) {
+	if f, is := errors.AsType[*failure](err); is && len(changes) > 0 {
 		err = &failure{code: f.code, err: f.err, hint: "correct that in --set, or in Vespene"}
 	}
 	if err != nil {

@@ -155,14 +155,13 @@ func (r *runner) candidate(s scenario, outcome sim.Result) candidate {
 }
 
 // compare orders candidates: first those that meet the target, by their cost, and then the others, by their wait.
-func (t target) compare(a, b candidate) int {
+func (r *runner) compare(a, b candidate) int {
+	cost, wait := cmp.Compare(a.cost, b.cost), cmp.Compare(a.wait, b.wait)
 	fewer := cmp.Compare(len(a.changes), len(b.changes))
-	if a.wait <= t.Most && b.wait <= t.Most {
-		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.wait, b.wait), fewer)
-	} else if a.wait <= t.Most {
-		return -1
+	if max(a.wait, b.wait) <= r.target.Most {
+		return cmp.Or(cost, wait, fewer)
 	}
-	return cmp.Or(cmp.Compare(a.wait, b.wait), cmp.Compare(a.mean, b.mean), cmp.Compare(a.cost, b.cost), fewer)
+	return cmp.Or(wait, cmp.Compare(a.mean, b.mean), cost, fewer)
 }
 
 // try adds the possible ones among the points to the candidates, unless they were tried before, and sorts all.
@@ -181,7 +180,7 @@ func (r *runner) try(ctx context.Context, candidates []candidate, points []point
 	}
 	more, err := replayAll(ctx, r, scenarios, 0, r.candidate)
 	candidates = append(candidates, more...)
-	slices.SortStableFunc(candidates, r.target.compare)
+	slices.SortStableFunc(candidates, r.compare)
 	return candidates, err
 }
 
@@ -200,7 +199,7 @@ func (r *runner) search(ctx context.Context, peak int64) (candidates []candidate
 			points = append(points, best.changes.combinations([][]change{changes})...)
 		}
 		candidates, err = r.try(ctx, candidates, points)
-		improved = r.target.compare(candidates[0], best) < 0
+		improved = r.compare(candidates[0], best) < 0
 	}
 	return candidates, err
 }
@@ -239,7 +238,7 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 	first.workload, last.workload = r.window(w.From, middle, base.Abort), r.window(middle, w.To, base.Abort)
 	r.builds, first.builds, last.builds = nil, nil, nil
 	// How many it takes that are always there also tells how far to look.
-	enough, always, err := r.minFixedSize(ctx, base, configured, r.target.Target, math.Inf(1))
+	enough, always, err := r.minFixedSize(ctx, base, configured, *r.target, math.Inf(1))
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +252,7 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 	case candidates[0].wait == math.MaxInt64:
 		return nil, nil
 	}
-	result := &recommendation{Target: r.target.text, Tried: int64(len(candidates)), Today: today}
+	result := &recommendation{Target: r.written, Tried: int64(len(candidates)), Today: today}
 	result.Today.timeline = nil
 	chosen, err := last.verify(ctx, candidates, result)
 	if err != nil {
@@ -265,7 +264,7 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 	result.Settings = differing(today.Settings, chosen.shown)
 	then, err := r.replay(ctx, chosen.scenario)
 	result.Searched, result.Then = chosen.searched, r.variant(chosen.scenario, then)
-	result.Why = result.why(r.target.Target, chosen.Sleep)
+	result.Why = result.why(*r.target, chosen.Sleep)
 	return result, err
 }
 

@@ -124,16 +124,16 @@ func newQuestion(c *cli.Context) (q question, err error) {
 		}
 		q.ranges = append(q.ranges, changes)
 	}
-	if text := c.String("recommend"); c.IsSet("recommend") {
-		if q.target = parseTarget(text); q.target == nil {
+	if q.written = c.String("recommend"); c.IsSet("recommend") {
+		if q.target = parseTarget(q.written); q.target == nil {
 			return refuse("write wait_median, wait_p95 or wait_max, <= and a duration, such as 'wait_p95<=3m'",
-				"--recommend %q is no target", text)
+				"--recommend %q is no target", q.written)
 		}
 	}
 	return q, nil
 }
 
-func parseTarget(text string) *target {
+func parseTarget(text string) *sim.Target {
 	figure, most, _ := strings.Cut(text, "<=")
 	quantiles := map[string]float64{"wait_median": 0.5, "wait_p95": 0.95, "wait_max": 1}
 	quantile, isFigure := quantiles[strings.TrimSuffix(strings.TrimSpace(figure), "_s")]
@@ -141,7 +141,7 @@ func parseTarget(text string) *target {
 	if !isFigure || err != nil || limit < 0 {
 		return nil
 	}
-	return &target{sim.Target{Quantile: quantile, Most: limit.Microseconds()}, text}
+	return &sim.Target{Quantile: quantile, Most: limit.Microseconds()}
 }
 
 // timelineSamples is how many parts a timeline has: as many as a picture can show.

@@ -89,31 +89,25 @@ func (v variant) beats(other variant) bool {
 	return v.wait <= other.wait && cost <= otherCost && (v.wait < other.wait || cost < otherCost)
 }
 
-// differences warns where the pool as it is configured does not come to what was recorded.
+// differences warns where the pool as it is configured does not come to what was recorded. A second more or less of a
+// wait is not worth a word.
 func differences(recorded, configured variant) (warnings []string) {
-	number := func(f float64) string { return fmt.Sprintf("%.4g", f) }
-	builds := func(n int64) *float64 { return ptr(float64(n)) }
 	var off []string
-	for _, figure := range []struct {
-		name                string
-		recorded, simulated *float64
-		slack               float64 // too little to mention
-		text                func(float64) string
-	}{
-		{"worker-hours", recorded.WorkerHours, configured.WorkerHours, 0, number},
-		{"median wait", recorded.WaitMedian, configured.WaitMedian, 1, waited},
-		{"95 % wait", recorded.WaitP95, configured.WaitP95, 1, waited},
-		{"longest wait", recorded.WaitMax, configured.WaitMax, 1, waited},
-		{"builds finished", builds(recorded.Finished), builds(configured.Finished), 0, number},
-		{"dropped", builds(recorded.Dropped), builds(configured.Dropped), 0, number},
-		{"unfinished", builds(recorded.Unfinished), builds(configured.Unfinished), 0, number},
-		{"mean size", recorded.SizeMean, configured.SizeMean, 0, number},
-	} {
-		was, is := figure.recorded, figure.simulated
-		if was != nil && is != nil && math.Abs(*is-*was) > max(figure.slack, *was*0.2) {
-			off = append(off, fmt.Sprintf("%s %s for %s", figure.name, figure.text(*is), figure.text(*was)))
+	compare := func(name string, was, is *float64, slack float64, text func(float64) string) {
+		if was != nil && is != nil && math.Abs(*is-*was) > max(slack, *was*0.2) {
+			off = append(off, fmt.Sprintf("%s %s for %s", name, text(*is), text(*was)))
 		}
 	}
+	number := func(f float64) string { return fmt.Sprintf("%.4g", f) }
+	count := func(name string, was, is int64) { compare(name, ptr(float64(was)), ptr(float64(is)), 0, number) }
+	compare("worker-hours", recorded.WorkerHours, configured.WorkerHours, 0, number)
+	compare("median wait", recorded.WaitMedian, configured.WaitMedian, 1, waited)
+	compare("95 % wait", recorded.WaitP95, configured.WaitP95, 1, waited)
+	compare("longest wait", recorded.WaitMax, configured.WaitMax, 1, waited)
+	count("builds finished", recorded.Finished, configured.Finished)
+	count("dropped", recorded.Dropped, configured.Dropped)
+	count("unfinished", recorded.Unfinished, configured.Unfinished)
+	compare("mean size", recorded.SizeMean, configured.SizeMean, 0, number)
 	if off == nil {
 		return nil
 	}

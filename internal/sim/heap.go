@@ -9,7 +9,10 @@ type event struct {
 }
 
 func (e event) compare(other event) int {
-	return cmp.Or(cmp.Compare(e.at, other.at), cmp.Compare(e.number, other.number))
+	if e.at != other.at {
+		return cmp.Compare(e.at, other.at)
+	}
+	return cmp.Compare(e.number, other.number)
 }
 
 // heap has its least event first. container/heap would make replays slower by its interfaces.

@@ -159,16 +159,15 @@ func (r *reader) read(b Build) {
 	if !r.belongs(b, &j) {
 		return
 	}
-	number, seen := r.numbers[b.Project]
-	switch {
-	case b.Project == 0 && b.isQueued() && !b.ran():
+	if b.Project == 0 && b.isQueued() && !b.ran() {
 		j.untaken = true
 		r.odd[unowned]++
-	case seen:
-		j.project = number
-	default: // a build without a project that ran had one of its own
-		j.project = int32(len(r.numbers)) + 1
-		r.numbers[cmp.Or(b.Project, -b.ID)] = j.project
+	} else {
+		project := cmp.Or(b.Project, -b.ID) // without one, a build that ran has one of its own
+		if r.numbers[project] == 0 {
+			r.numbers[project] = int32(len(r.numbers)) + 1
+		}
+		j.project = r.numbers[project]
 	}
 	r.record(b, &j)
 	r.jobs = append(r.jobs, j)
