@@ -199,8 +199,8 @@ func writeTimeline(o *term.Output, v variant, from, to time.Time) {
 	lines, columns := make([][]float64, 3), o.Columns(x, highest)
 	for column := range columns {
 		first := column * len(v.timeline) / columns
-		most := most(v.timeline[first:max(first+1, (column+1)*len(v.timeline)/columns)])
-		for i, n := range []int64{most.Queued, most.Running, most.Size} {
+		peak := peakOf(v.timeline[first:max(first+1, (column+1)*len(v.timeline)/columns)])
+		for i, n := range []int64{peak.Queued, peak.Running, peak.Size} {
 			lines[i] = append(lines[i], float64(n))
 		}
 	}
@@ -211,17 +211,17 @@ func writeTimeline(o *term.Output, v variant, from, to time.Time) {
 	o.Note("")
 }
 
-func most(samples []sim.Sample) (most sim.Sample) {
+func peakOf(samples []sim.Sample) (peak sim.Sample) {
 	for _, sample := range samples {
-		most = most.Max(sample)
+		peak = peak.Max(sample)
 	}
-	return most
+	return peak
 }
 
 // highest is the highest value in the variant's timeline, or 1.
 func (v variant) highest() int64 {
-	most := most(v.timeline)
-	return max(1, most.Queued, most.Running, most.Size)
+	peak := peakOf(v.timeline)
+	return max(1, peak.Queued, peak.Running, peak.Size)
 }
 
 // costAndWait is how many rows of figures, with the headings, tell the cost and what it buys.

@@ -16,6 +16,7 @@ type worker struct {
 	job   int32 // that it has or had last
 	taken int64 // jobs that it has or had
 	idle  int64 // since when; Never: it is booting, busy or has ended
+	ended bool
 }
 
 // pool is the pool's instances and workers, which have numbers in the order of their launch.
@@ -76,7 +77,6 @@ func (r *replay) getReady() {
 	}
 }
 
-// rest makes a worker idle.
 func (r *replay) rest(number int32) {
 	r.workers[number].idle = r.now
 	poll := event{r.now % r.period, number}
@@ -157,7 +157,6 @@ func (r *replay) nextExpiry() event {
 	return never
 }
 
-// expireIdle ends the workers that have been idle for too long.
 func (r *replay) expireIdle() {
 	for next := r.nextExpiry(); next.at <= r.now; next = r.nextExpiry() {
 		r.endWorker(next.number)
@@ -167,40 +166,36 @@ func (r *replay) expireIdle() {
 // shrink ends instances without a busy worker, the newest first, while there are too many.
 func (r *replay) shrink() {
 	for i := len(r.alive) - 1; i >= 0 && int64(len(r.alive)) > r.limit; i-- {
-		if r.instances[r.alive[i]].busy > 0 {
+		number := int64(r.alive[i])
+		if r.instances[number].busy > 0 {
 			continue
 		}
-		first := int64(r.alive[i]) * r.PerInstance
-		for w := first; w < first+r.PerInstance; w++ {
-			r.stopResting(int32(w))
+		for w := range r.PerInstance {
+			r.endWorker(int32(number*r.PerInstance + w))
 		}
-		r.endInstance(i)
 	}
 }
 
-// endWorker ends a worker that is not busy, and its instance with the last worker.
+// endWorker ends a worker that is not busy, unless it has ended, and its instance with the last worker.
 func (r *replay) endWorker(number int32) {
+	w := &r.workers[number]
+	if w.ended {
+		return
+	}
 	r.stopResting(number)
+	w.ended = true
 	ofInstance := int32(int64(number) / r.PerInstance)
 	i := &r.instances[ofInstance]
 	r.present--
 	r.Held += r.now - i.launched
 	if i.left--; i.left == 0 {
+		r.bill(*i)
 		place, _ := slices.BinarySearch(r.alive, ofInstance)
-		r.endInstance(place)
+		r.alive = slices.Delete(r.alive, place, place+1)
 	}
 }
 
-// endInstance ends the instance at that place in alive, and the workers that it has left.
-func (r *replay) endInstance(place int) {
-	i := &r.instances[r.alive[place]]
-	r.bill(*i)
-	r.present -= i.left
-	i.left = 0
-	r.alive = slices.Delete(r.alive, place, place+1)
-}
-
-// bill adds an instance that ends now to what was billed, and the workers that end with it to what was held.
+// bill adds an instance that ends now to what was billed, and the workers that it has left to what was held.
 func (r *replay) bill(i instance) {
 	r.Held += i.left * (r.now - i.launched)
 	r.Billed += r.PerInstance * max(r.now-i.launched, micro(r.BillingMinimum))
@@ -208,16 +203,12 @@ func (r *replay) bill(i instance) {
 
 // busyAbove is how many workers are busy on the instances that a size has no room for, those with the fewest of them.
 func (r *replay) busyAbove(size int64) (workers int64) {
-	excess := int64(len(r.alive)) - size
-	if excess <= 0 {
-		return 0
-	}
-	busy := make([]int64, len(r.alive))
-	for i, number := range r.alive {
-		busy[i] = r.instances[number].busy
+	var busy []int64
+	for _, number := range r.alive {
+		busy = append(busy, r.instances[number].busy)
 	}
 	slices.Sort(busy)
-	for _, n := range busy[:excess] {
+	for _, n := range busy[:max(0, int64(len(busy))-size)] {
 		workers += n
 	}
 	return workers
