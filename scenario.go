@@ -24,14 +24,9 @@ type question struct {
 	base    sim.Scenario // what options say of workers
 	changes point        // by --set
 	ranges  [][]change   // by --sweep
-	target  *target      // to recommend for
+	target  *sim.Target  // to recommend for
+	written string       // the target as it was written
 	svg     string       // file
-}
-
-// target is a sim.Target as it was written.
-type target struct {
-	sim.Target
-	text string
 }
 
 // change is another value for a setting, as text.
@@ -178,10 +173,6 @@ func (r *runner) window(from, to time.Time, abort time.Duration) *sim.Workload {
 	}, from, to, abort)
 }
 
-func (r *runner) variant(s scenario, outcome sim.Result) variant {
-	return newVariant(s.name, s.shown, r.workload, outcome)
-}
-
 // scenario is a way to run the pool: its settings, and what internal/sim takes of them.
 type scenario struct {
 	sim.Scenario
@@ -191,8 +182,8 @@ type scenario struct {
 	shown   map[string]any // the settable ones
 }
 
-// scenario is the pool with changed settings. It has no name yet.
-func (r *runner) scenario(changes point) (scenario, error) {
+// scenario is the pool with changed settings, by that name.
+func (r *runner) scenario(name string, changes point) (scenario, error) {
 	unusable := func(err error, hint string) (scenario, error) {
 		return scenario{}, &failure{code: exitInvalid, err: err, hint: hint}
 	}
@@ -201,7 +192,7 @@ func (r *runner) scenario(changes point) (scenario, error) {
 		return unusable(err, "docs/autoscaling.md has the settings")
 	}
 	checked, err := r.settings(p)
-	if f := new(failure); len(changes) > 0 && errors.As(err, &f) {
+	if f, is := errors.AsType[*failure](err); is && len(changes) > 0 {
 		err = &failure{code: f.code, err: f.err, hint: "correct that in --set, or in Vespene"}
 	}
 	if err != nil {
@@ -231,7 +222,7 @@ func (r *runner) scenario(changes point) (scenario, error) {
 	simulated.Sleep = time.Duration(min(sleep, longestMinutes*60)) * time.Second
 	simulated.Abort = time.Duration(min(abort, longestMinutes)) * time.Minute
 	simulated.Adds = checked.executor == shell && uses(checked.command, "queued_size") && !uses(checked.command, "size")
-	return scenario{simulated, "", changes, checked.command, shown}, nil
+	return scenario{simulated, name, changes, checked.command, shown}, nil
 }
 
 // changed returns the pool with changed settings.
@@ -254,12 +245,12 @@ func (p pool) changed(changes point) (pool, error) {
 		object, isObject := variables["autoscaling"].(map[string]any)
 		if !isObject {
 			object = map[string]any{}
+			variables["autoscaling"] = object
 		}
 		object[s.name] = value
 		if value == nil {
 			delete(object, s.name)
 		}
-		variables["autoscaling"] = object
 		text, err := json.Marshal(variables)
 		if err != nil {
 			return p, err

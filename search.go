@@ -48,56 +48,55 @@ func (r *runner) replay(ctx context.Context, s scenario) (sim.Result, error) {
 	return outcomes[0], err
 }
 
-// minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even
-// sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. It
-// bisects, with a size for each processor at once, and relies on more instances not waiting longer.
-func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, t sim.Target, shown float64) (
-	n int64, best sim.Result, err error) {
-	s.Adds, s.Hopeless = false, &t
-	peak := came.SizePeak / s.PerInstance
-	most := 16 * (peak + 1)
-	low, high, sizes := int64(0), int64(math.MaxInt64), []int64{max(1, peak)} // low is too few, and high enough
-	for {
-		scenarios := make([]scenario, len(sizes))
-		for i := range sizes {
-			scenarios[i] = s
-			scenarios[i].Fixed = &sizes[i]
-		}
-		outcomes, err := replayAll(ctx, r, scenarios, 0, allOf)
-		if err != nil {
-			return 0, best, err
-		}
-		for i, outcome := range outcomes {
-			wait, ok := t.Wait(outcome)
-			if ok && outcome.Err == nil && wait <= t.Most && sim.Quantile(outcome.Waits, t.Quantile) <= shown {
-				high, best = sizes[i], outcome
-				break
-			}
-			low = sizes[i]
-		}
-		switch {
-		case high-low == 1:
-			return high, best, nil
-		case low == most:
-			return 0, best, nil
-		case high > most:
-			sizes = []int64{min(2*low, most)}
-		default:
-			parts := min(int64(runtime.GOMAXPROCS(0))+1, high-low)
-			sizes = nil
-			for i := int64(1); i < parts; i++ {
-				sizes = append(sizes, low+(high-low)*i/parts)
-			}
-		}
+// variant is what the scenario's replay came to.
+func (r *runner) variant(s scenario, outcome sim.Result) variant {
+	window := float64(r.workload.To.Sub(r.workload.From).Microseconds())
+	v := variant{Name: s.name, Settings: s.shown, Finished: outcome.Finished, Unfinished: outcome.Unfinished,
+		Dropped: outcome.Dropped, Estimated: outcome.Estimated, WorkerHours: ptr(float64(outcome.Billed) / perHour),
+		SizeMean: ptr(float64(outcome.Held) / window), SizePeak: &outcome.SizePeak, Changes: &outcome.Changes,
+		AtRisk: &outcome.AtRisk, timeline: outcome.Timeline, err: outcome.Err, wait: math.Inf(1)}
+	v.setWaits(outcome.Waits)
+	if v.WaitP95 != nil {
+		v.wait = *v.WaitP95
 	}
+	if 20*len(outcome.Unstarted) > len(outcome.Waits) { // too many to be left out
+		v.wait = max(v.wait, float64(outcome.AsTarget().Most)/perSecond)
+	}
+	if outcome.Billed > 0 {
+		v.Utilisation = ptr(float64(outcome.Busy) / float64(outcome.Billed))
+	}
+	return v
 }
 
-// fixedAt is the scenario of a pool that always has n instances, for its name and settings.
-func fixedAt(n int64, s scenario) scenario {
-	shown := maps.Clone(s.shown)
-	maps.DeleteFunc(shown, func(name string, _ any) bool { return isSteadiness(name) })
-	shown["minimum"], shown["maximum"] = n, n
-	return scenario{name: fmt.Sprintf("fixed %d", n), shown: shown}
+// minFixedSize returns the least fixed number of instances that meets the target, and what comes of it; 0 if even
+// sixteen times the peak do not. The quantile of the waits that people are shown may not be above shown, either. It
+// bisects, and so relies on more instances not waiting longer.
+func (r *runner) minFixedSize(ctx context.Context, s scenario, came sim.Result, t sim.Target, shown float64) (
+	least int64, fixed variant, err error) {
+	peak := came.SizePeak / s.PerInstance
+	most := 16 * (peak + 1)
+	low, high := int64(0), most+1 // low is too few; high is enough, or more than are tried
+	var best sim.Result
+	for n := max(1, peak); high-low > 1; {
+		s.Adds, s.Fixed = false, &n
+		outcome, err := r.replay(ctx, s)
+		if err != nil {
+			return 0, fixed, err
+		}
+		wait, ok := t.Wait(outcome)
+		if ok && outcome.Err == nil && wait <= t.Most && sim.Quantile(outcome.Waits, t.Quantile) <= shown {
+			least, best, high = n, outcome, n
+		} else {
+			low = n
+		}
+		if n = (low + high) / 2; least == 0 {
+			n = min(2*low, most)
+		}
+	}
+	s.name, s.shown = fmt.Sprintf("fixed %d", least), maps.Clone(s.shown)
+	maps.DeleteFunc(s.shown, func(name string, _ any) bool { return isSteadiness(name) })
+	s.shown["minimum"], s.shown["maximum"] = least, least
+	return least, r.variant(s, best), nil
 }
 
 // maxImpossible is how many reasons people still read.
@@ -108,12 +107,11 @@ func (r *runner) sweep(ctx context.Context) (all []variant, impossible []string,
 	var scenarios []scenario
 	for _, changes := range r.changes.combinations(r.ranges) {
 		swept := changes[len(changes)-len(r.ranges):]
-		s, err := r.scenario(changes)
+		s, err := r.scenario(swept.String(), changes)
 		if err != nil {
 			impossible = append(impossible, fmt.Sprintf("not simulated: %s: %v", swept, err))
 			continue
 		}
-		s.name = swept.String()
 		maps.DeleteFunc(s.shown, func(name string, _ any) bool { return !swept.has(name) })
 		scenarios = append(scenarios, s)
 	}
@@ -157,14 +155,13 @@ func (r *runner) candidate(s scenario, outcome sim.Result) candidate {
 }
 
 // compare orders candidates: first those that meet the target, by their cost, and then the others, by their wait.
-func (t target) compare(a, b candidate) int {
+func (r *runner) compare(a, b candidate) int {
+	cost, wait := cmp.Compare(a.cost, b.cost), cmp.Compare(a.wait, b.wait)
 	fewer := cmp.Compare(len(a.changes), len(b.changes))
-	if a.wait <= t.Most && b.wait <= t.Most {
-		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.wait, b.wait), fewer)
-	} else if a.wait <= t.Most {
-		return -1
+	if max(a.wait, b.wait) <= r.target.Most {
+		return cmp.Or(cost, wait, fewer)
 	}
-	return cmp.Or(cmp.Compare(a.wait, b.wait), cmp.Compare(a.mean, b.mean), cmp.Compare(a.cost, b.cost), fewer)
+	return cmp.Or(wait, cmp.Compare(a.mean, b.mean), cost, fewer)
 }
 
 // try adds the possible ones among the points to the candidates, unless they were tried before, and sorts all.
@@ -175,16 +172,15 @@ func (r *runner) try(ctx context.Context, candidates []candidate, points []point
 	}
 	var scenarios []scenario
 	for _, at := range points {
-		s, err := r.scenario(at)
+		s, err := r.scenario("then", at)
 		if key := fmt.Sprint(s.shown); err == nil && !tried[key] {
 			tried[key] = true
-			s.name = "then"
 			scenarios = append(scenarios, s)
 		}
 	}
 	more, err := replayAll(ctx, r, scenarios, 0, r.candidate)
 	candidates = append(candidates, more...)
-	slices.SortStableFunc(candidates, r.target.compare)
+	slices.SortStableFunc(candidates, r.compare)
 	return candidates, err
 }
 
@@ -203,7 +199,7 @@ func (r *runner) search(ctx context.Context, peak int64) (candidates []candidate
 			points = append(points, best.changes.combinations([][]change{changes})...)
 		}
 		candidates, err = r.try(ctx, candidates, points)
-		improved = r.target.compare(candidates[0], best) < 0
+		improved = r.compare(candidates[0], best) < 0
 	}
 	return candidates, err
 }
@@ -242,7 +238,7 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 	first.workload, last.workload = r.window(w.From, middle, base.Abort), r.window(middle, w.To, base.Abort)
 	r.builds, first.builds, last.builds = nil, nil, nil
 	// How many it takes that are always there also tells how far to look.
-	enough, always, err := r.minFixedSize(ctx, base, configured, r.target.Target, math.Inf(1))
+	enough, always, err := r.minFixedSize(ctx, base, configured, *r.target, math.Inf(1))
 	if err != nil {
 		return nil, err
 	}
@@ -256,19 +252,19 @@ func (r *runner) recommend(ctx context.Context, base scenario, configured sim.Re
 	case candidates[0].wait == math.MaxInt64:
 		return nil, nil
 	}
-	result := &recommendation{Target: r.target.text, Tried: int64(len(candidates)), Today: today}
+	result := &recommendation{Target: r.written, Tried: int64(len(candidates)), Today: today}
 	result.Today.timeline = nil
 	chosen, err := last.verify(ctx, candidates, result)
 	if err != nil {
 		return nil, err
 	}
 	if !result.Met && enough > 0 {
-		result.Always, result.AlwaysHours = &enough, ptr(float64(always.Billed)/perHour)
+		result.Always, result.AlwaysHours = &enough, always.WorkerHours
 	}
 	result.Settings = differing(today.Settings, chosen.shown)
 	then, err := r.replay(ctx, chosen.scenario)
 	result.Searched, result.Then = chosen.searched, r.variant(chosen.scenario, then)
-	result.Why = result.why(r.target.Target, chosen.Sleep)
+	result.Why = result.why(*r.target, chosen.Sleep)
 	return result, err
 }
 
@@ -287,15 +283,13 @@ func (r *runner) verify(ctx context.Context, candidates []candidate, result *rec
 			return chosen, err
 		}
 		wait, isKnown := r.target.Wait(outcome)
-		result.Met = hopes && wait <= r.target.Most
-		if result.Met || i == 0 || wait < nearest {
+		if wait < nearest {
 			chosen, nearest, result.Verified = c, wait, r.variant(c.scenario, outcome)
 		}
-		if result.Met {
-			result.Unverified = !isKnown
+		if hopes && wait <= r.target.Most {
+			result.Met, result.Unverified = true, !isKnown
 			break
-		}
-		if hopes {
+		} else if hopes {
 			result.Failed++
 		}
 	}

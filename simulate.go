@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -28,17 +27,16 @@ func simulate(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) 
 	if err == nil {
 		err = s.readState(ctx, c)
 	}
-	if err != nil {
-		return 0, err
+	var pools map[string]pool
+	if err == nil {
+		pools, err = s.fresh(ctx)
 	}
-	pools, err := s.fresh(ctx)
 	if err != nil {
 		return 0, err
 	}
 	names := s.queues(pools)
 	if len(names) > 1 && q.svg != "" {
-		return 0, &failure{code: exitUsage, hint: "name one with --queue",
-			err: fmt.Errorf("--svg takes the picture of one pool, and there are %d", len(names))}
+		return 0, usage("name one with --queue", "--svg takes the picture of one pool, and there are %d", len(names))
 	}
 	if len(names) == 0 {
 		out.Note("no worker pool has autoscaling enabled: name one with --queue, or enable it in Vespene")
@@ -57,13 +55,13 @@ func simulate(ctx context.Context, s *scaler, c *cli.Context, out *term.Output) 
 }
 
 // simulatePool simulates the named pool, draws the picture, and writes the results.
-func (s *scaler) simulatePool(ctx context.Context, q question, pools map[string]pool, name string, out *term.Output) error {
+func (s *scaler) simulatePool(ctx context.Context, q question, pools map[string]pool, name string,
+	out *term.Output) error {
 	p, exists := pools[name]
 	if !exists {
 		return noPool(name)
 	}
-	r := &runner{scaler: s, question: q, pool: p}
-	result, err := r.simulate(ctx)
+	result, err := (&runner{scaler: s, question: q, pool: p}).simulate(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,20 +83,20 @@ func newQuestion(c *cli.Context) (q question, err error) {
 	if c.IsSet("max-wait") {
 		q.base.MaxWait = ptr(time.Duration(c.Float64("max-wait") * float64(time.Minute)))
 	}
-	usage := func(hint, format string, args ...any) (question, error) {
-		return q, &failure{code: exitUsage, err: errors.New(withoutAddress(fmt.Sprintf(format, args...))), hint: hint}
+	refuse := func(hint, format string, args ...any) (question, error) {
+		return q, usage(hint, "%s", withoutAddress(fmt.Sprintf(format, args...)))
 	}
 	switch {
 	case q.since < time.Minute:
-		return usage(durationHint, "--since is %v, and a simulation takes a minute at least", q.since)
+		return refuse(durationHint, "--since is %v, and a simulation takes a minute at least", q.since)
 	case q.base.Boot < 0 || q.base.BillingMinimum < 0:
-		return usage(durationHint, "--boot and --billing-minimum cannot be below zero")
+		return refuse(durationHint, "--boot and --billing-minimum cannot be below zero")
 	case c.IsSet("max-builds") && q.base.MaxBuilds < 1 || q.base.PerInstance < 1:
-		return usage(wholeHint, "--max-builds and --workers-per-instance cannot be below 1")
+		return refuse(wholeHint, "--max-builds and --workers-per-instance cannot be below 1")
 	case q.base.MaxWait != nil && !(*q.base.MaxWait >= 0 && c.Float64("max-wait") < longestMinutes):
-		return usage(minutesHint, "--max-wait is not a number of minutes")
+		return refuse(minutesHint, "--max-wait is not a number of minutes")
 	case c.IsSet("svg") && q.svg == "":
-		return usage("name a file", "--svg is empty")
+		return refuse("name a file", "--svg is empty")
 	}
 	for _, given := range *c.Generic("set").(*list) {
 		name, value, isChange := strings.Cut(given, "=")
@@ -107,7 +105,7 @@ func newQuestion(c *cli.Context) (q question, err error) {
 			for _, s := range settable {
 				names = append(names, s.name)
 			}
-			return usage("write SETTING=VALUE; settings are "+strings.Join(names, ", "),
+			return refuse("write SETTING=VALUE; settings are "+strings.Join(names, ", "),
 				"--set %q is no setting of a pool with a value", given)
 		}
 		q.changes = q.changes.with(change{name, value})
@@ -116,26 +114,26 @@ func newQuestion(c *cli.Context) (q question, err error) {
 	for _, given := range *c.Generic("sweep").(*list) {
 		changes, err := parseRange(given)
 		if err != nil {
-			return usage("write SETTING=FROM:TO:STEP, such as multiplier=1:3:0.25", "--sweep %q %v", given, err)
+			return refuse("write SETTING=FROM:TO:STEP, such as multiplier=1:3:0.25", "--sweep %q %v", given, err)
 		}
 		if slices.ContainsFunc(q.ranges, func(other []change) bool { return other[0].setting == changes[0].setting }) {
-			return usage("give each setting one range", "--sweep %s is given twice", changes[0].setting)
+			return refuse("give each setting one range", "--sweep %s is given twice", changes[0].setting)
 		}
 		if combinations *= len(changes); combinations > maxCombinations {
-			return usage("take larger steps", "--sweep gives more than %d combinations", maxCombinations)
+			return refuse("take larger steps", "--sweep gives more than %d combinations", maxCombinations)
 		}
 		q.ranges = append(q.ranges, changes)
 	}
-	if text := c.String("recommend"); c.IsSet("recommend") {
-		if q.target = parseTarget(text); q.target == nil {
-			return usage("write wait_median, wait_p95 or wait_max, <= and a duration, such as 'wait_p95<=3m'",
-				"--recommend %q is no target", text)
+	if q.written = c.String("recommend"); c.IsSet("recommend") {
+		if q.target = parseTarget(q.written); q.target == nil {
+			return refuse("write wait_median, wait_p95 or wait_max, <= and a duration, such as 'wait_p95<=3m'",
+				"--recommend %q is no target", q.written)
 		}
 	}
 	return q, nil
 }
 
-func parseTarget(text string) *target {
+func parseTarget(text string) *sim.Target {
 	figure, most, _ := strings.Cut(text, "<=")
 	quantiles := map[string]float64{"wait_median": 0.5, "wait_p95": 0.95, "wait_max": 1}
 	quantile, isFigure := quantiles[strings.TrimSuffix(strings.TrimSpace(figure), "_s")]
@@ -143,7 +141,7 @@ func parseTarget(text string) *target {
 	if !isFigure || err != nil || limit < 0 {
 		return nil
 	}
-	return &target{sim.Target{Quantile: quantile, Most: limit.Microseconds()}, text}
+	return &sim.Target{Quantile: quantile, Most: limit.Microseconds()}
 }
 
 // timelineSamples is how many parts a timeline has: as many as a picture can show.
@@ -151,29 +149,29 @@ const timelineSamples = 600
 
 // simulate replays the pool as it was, as it is configured and as it is set, with a fixed size, and with what is swept
 // or searched.
-func (r *runner) simulate(ctx context.Context) (simulation, error) {
+func (r *runner) simulate(ctx context.Context) (result simulation, err error) {
 	scenarios, unfit, err := r.scenarios()
 	if err != nil {
-		return simulation{}, err
+		return result, err
 	}
-	base := scenarios[len(scenarios)-1]
-	if err := r.read(ctx, scenarios[0].Abort); err != nil {
-		return simulation{}, err
+	first, base := scenarios[0], scenarios[len(scenarios)-1]
+	if err = r.read(ctx, first.Abort); err != nil {
+		return result, err
 	}
-	recorded, err := r.recorded(ctx, scenarios[0].Adds)
+	recorded, err := r.recorded(ctx, first.Adds)
 	if err != nil {
-		return simulation{}, err
+		return result, err
 	}
-	result := simulation{Pool: r.pool.name, From: r.workload.From, To: r.workload.To, Builds: int64(r.workload.Len()),
-		Variants: []variant{recorded}, Warnings: r.notes(scenarios[0], base, recorded)}
-	warn := func(warnings ...string) { result.Warnings = append(result.Warnings, warnings...) }
 	outcomes, err := replayAll(ctx, r, scenarios, timelineSamples, allOf)
 	if err != nil {
-		return simulation{}, err
+		return result, err
 	}
+	result = simulation{Pool: r.pool.name, From: r.workload.From, To: r.workload.To, Builds: int64(r.workload.Len()),
+		Variants: []variant{recorded}, Warnings: r.notes(first, base, recorded)}
+	warn := func(warnings ...string) { result.Warnings = append(result.Warnings, warnings...) }
 	for i, outcome := range outcomes {
 		if outcome.Err != nil {
-			return simulation{}, &failure{code: exitInvalid, hint: "lower it in Vespene, or by --set maximum=N",
+			return result, &failure{code: exitInvalid, hint: "lower it in Vespene, or by --set maximum=N",
 				err: fmt.Errorf("as %s: %w", scenarios[i].name, outcome.Err)}
 		}
 		result.Variants = append(result.Variants, r.variant(scenarios[i], outcome))
@@ -185,53 +183,45 @@ func (r *runner) simulate(ctx context.Context) (simulation, error) {
 		warn(differences(recorded, todays)...)
 	}
 	if len(today.Waits) > 0 {
-		n, outcome, err := r.minFixedSize(ctx, scenarios[0], today, today.AsTarget(), sim.Quantile(today.Waits, 0.95))
+		n, fixed, err := r.minFixedSize(ctx, first, today, today.AsTarget(), sim.Quantile(today.Waits, 0.95))
 		if err != nil {
-			return simulation{}, err
+			return result, err
 		}
 		if n == 0 {
 			warn("no fixed number of workers that was tried waits as little")
 		} else {
-			result.Variants = append(result.Variants, r.variant(fixedAt(n, scenarios[0]), outcome))
+			result.Variants = append(result.Variants, fixed)
 		}
 	}
 	if r.ranges != nil {
-		points, impossible, err := r.sweep(ctx)
-		if err != nil {
-			return simulation{}, err
+		var impossible []string
+		if result.Sweep, impossible, err = r.sweep(ctx); err != nil {
+			return result, err
 		}
-		result.Sweep = points
 		warn(impossible...)
 	}
 	if r.target != nil {
-		if result.Recommendation, err = r.recommend(ctx, base, today, todays); err != nil {
-			return simulation{}, err
-		}
+		result.Recommendation, err = r.recommend(ctx, base, today, todays)
 		if result.Recommendation == nil {
 			warn("no recommendation: no build was started in the first two thirds of the window; " +
 				"--since DURATION takes a longer one")
 		}
 	}
-	return result, nil
+	return result, err
 }
 
 // scenarios returns the pool as it is configured and, with --set, as it is set. If the first is impossible, unfit says
 // why; it is an error if there is nothing else, or a recommendation would have to compare with it.
 func (r *runner) scenarios() (all []scenario, unfit, err error) {
-	configured, unfit := r.scenario(nil)
+	configured, unfit := r.scenario("configured", nil)
 	if unfit == nil {
-		configured.name = "configured"
 		all = append(all, configured)
 	} else if len(r.changes) == 0 || r.target != nil {
 		return nil, nil, unfit
 	}
 	if len(r.changes) > 0 {
-		set, err := r.scenario(r.changes)
-		if err != nil {
-			return nil, nil, err
-		}
-		set.name = "set"
-		all = append(all, set)
+		set, err := r.scenario("set", r.changes)
+		return append(all, set), unfit, err
 	}
 	return all, unfit, nil
 }
@@ -266,25 +256,19 @@ func (r *runner) notes(first, base scenario, recorded variant) []string {
 }
 
 // read reads the workload of the window that ends now.
-func (r *runner) read(ctx context.Context, abort time.Duration) error {
-	to := clock()
-	from := to.Add(-r.since)
+func (r *runner) read(ctx context.Context, abort time.Duration) (err error) {
+	to, read := clock(), 0
 	bar := term.NewProgress(r.stream.File, "builds read", 0)
-	read := 0
-	builds, err := r.database.readBuilds(ctx, r.pool.id, from, abort, func(n int) {
+	r.builds, err = r.database.readBuilds(ctx, r.pool.id, to.Add(-r.since), abort, func(n int) {
 		bar.Add(n - read)
 		read = n
 	})
 	bar.Done()
-	if err != nil {
-		return err
-	}
-	r.builds = builds
-	r.workload = r.window(from, to, abort)
+	r.workload = r.window(to.Add(-r.since), to, abort)
 	if r.target == nil {
 		r.builds = nil // a million is 70 MB
 	}
-	return nil
+	return err
 }
 
 // recorded is what was, as far as the builds and the state tell.
@@ -299,34 +283,33 @@ func (r *runner) recorded(ctx context.Context, adds bool) (variant, error) {
 	if err != nil {
 		return v, err
 	}
-	all = slices.DeleteFunc(all, func(e evaluation) bool {
-		return e.outcome.outcome != scaled || e.started.After(w.To)
-	})
-	inWindow := slices.IndexFunc(all, func(e evaluation) bool { return e.started.After(w.From) })
-	if inWindow < 0 {
-		inWindow = len(all)
+	var inForce []evaluation // the last one before the window, as if it came with the window, and those in the window
+	for _, e := range all {
+		if e.outcome.outcome != scaled || e.started.After(w.To) {
+			continue
+		}
+		if !e.started.After(w.From) {
+			e.started, inForce = w.From, nil
+		}
+		inForce = append(inForce, e)
 	}
-	if inWindow == 0 {
+	if len(inForce) == 0 || inForce[0].started.After(w.From) {
 		return v, nil
 	}
 	var changes, atRisk, peak int64
 	var total time.Duration
-	above := func(busy, size int64) int64 { return max(0, busy-size*r.base.PerInstance) }
-	for i := inWindow - 1; i < len(all); i++ {
-		e, from, to := all[i], w.From, w.To
-		if i >= inWindow {
-			previous := all[i-1]
-			from = e.started
-			if e.size != previous.size {
-				changes++
-			}
-			atRisk += max(0, above(e.running, e.size)-above(e.running, previous.size))
+	for i, e := range inForce {
+		workers, until := e.size*r.base.PerInstance, w.To
+		if i+1 < len(inForce) {
+			until = inForce[i+1].started
 		}
-		if i+1 < len(all) {
-			to = all[i+1].started
+		total += until.Sub(e.started) * time.Duration(workers)
+		peak = max(peak, workers)
+		if i > 0 && e.size != inForce[i-1].size {
+			changes++
+			before := inForce[i-1].size * r.base.PerInstance
+			atRisk += max(0, max(0, e.running-workers)-max(0, e.running-before))
 		}
-		total += to.Sub(from) * time.Duration(e.size*r.base.PerInstance)
-		peak = max(peak, e.size*r.base.PerInstance)
 	}
 	v.WorkerHours, v.SizeMean = ptr(total.Hours()), ptr(total.Hours()/w.To.Sub(w.From).Hours())
 	v.SizePeak, v.Changes, v.AtRisk = &peak, &changes, &atRisk

@@ -75,26 +75,6 @@ const (
 	perHour   = float64(time.Hour / time.Microsecond)
 )
 
-// newVariant is what a replay of the workload came to.
-func newVariant(name string, settings map[string]any, w *sim.Workload, r sim.Result) variant {
-	window := float64(w.To.Sub(w.From).Microseconds())
-	v := variant{Name: name, Settings: settings, Finished: r.Finished, Unfinished: r.Unfinished, Dropped: r.Dropped,
-		Estimated: r.Estimated, WorkerHours: ptr(float64(r.Billed) / perHour), SizeMean: ptr(float64(r.Held) / window),
-		SizePeak: &r.SizePeak, Changes: &r.Changes, AtRisk: &r.AtRisk,
-		timeline: r.Timeline, err: r.Err, wait: math.Inf(1)}
-	v.setWaits(r.Waits)
-	if v.WaitP95 != nil {
-		v.wait = *v.WaitP95
-	}
-	if 20*len(r.Unstarted) > len(r.Waits) { // too many to be left out
-		v.wait = max(v.wait, float64(r.AsTarget().Most)/perSecond)
-	}
-	if r.Billed > 0 {
-		v.Utilisation = ptr(float64(r.Busy) / float64(r.Billed))
-	}
-	return v
-}
-
 // setWaits sets the figures of sorted waits in microseconds.
 func (v *variant) setWaits(waits []int64) {
 	if len(waits) > 0 {
@@ -109,31 +89,25 @@ func (v variant) beats(other variant) bool {
 	return v.wait <= other.wait && cost <= otherCost && (v.wait < other.wait || cost < otherCost)
 }
 
-// differences warns where the pool as it is configured does not come to what was recorded.
+// differences warns where the pool as it is configured does not come to what was recorded. A second more or less of a
+// wait is not worth a word.
 func differences(recorded, configured variant) (warnings []string) {
-	number := func(f float64) string { return fmt.Sprintf("%.4g", f) }
-	builds := func(n int64) *float64 { return ptr(float64(n)) }
 	var off []string
-	for _, figure := range []struct {
-		name                string
-		recorded, simulated *float64
-		slack               float64 // too little to mention
-		text                func(float64) string
-	}{
-		{"worker-hours", recorded.WorkerHours, configured.WorkerHours, 0, number},
-		{"median wait", recorded.WaitMedian, configured.WaitMedian, 1, waited},
-		{"95 % wait", recorded.WaitP95, configured.WaitP95, 1, waited},
-		{"longest wait", recorded.WaitMax, configured.WaitMax, 1, waited},
-		{"builds finished", builds(recorded.Finished), builds(configured.Finished), 0, number},
-		{"dropped", builds(recorded.Dropped), builds(configured.Dropped), 0, number},
-		{"unfinished", builds(recorded.Unfinished), builds(configured.Unfinished), 0, number},
-		{"mean size", recorded.SizeMean, configured.SizeMean, 0, number},
-	} {
-		was, is := figure.recorded, figure.simulated
-		if was != nil && is != nil && math.Abs(*is-*was) > max(figure.slack, *was*0.2) {
-			off = append(off, fmt.Sprintf("%s %s for %s", figure.name, figure.text(*is), figure.text(*was)))
+	compare := func(name string, was, is *float64, slack float64, text func(float64) string) {
+		if was != nil && is != nil && math.Abs(*is-*was) > max(slack, *was*0.2) {
+			off = append(off, fmt.Sprintf("%s %s for %s", name, text(*is), text(*was)))
 		}
 	}
+	number := func(f float64) string { return fmt.Sprintf("%.4g", f) }
+	count := func(name string, was, is int64) { compare(name, ptr(float64(was)), ptr(float64(is)), 0, number) }
+	compare("worker-hours", recorded.WorkerHours, configured.WorkerHours, 0, number)
+	compare("median wait", recorded.WaitMedian, configured.WaitMedian, 1, waited)
+	compare("95 % wait", recorded.WaitP95, configured.WaitP95, 1, waited)
+	compare("longest wait", recorded.WaitMax, configured.WaitMax, 1, waited)
+	count("builds finished", recorded.Finished, configured.Finished)
+	count("dropped", recorded.Dropped, configured.Dropped)
+	count("unfinished", recorded.Unfinished, configured.Unfinished)
+	compare("mean size", recorded.SizeMean, configured.SizeMean, 0, number)
 	if off == nil {
 		return nil
 	}
@@ -160,7 +134,7 @@ func (r recommendation) why(t sim.Target, sleep time.Duration) string {
 		why += "none met the target on the first two thirds of the window"
 	}
 	if lost := r.Today.Finished - r.Then.Finished; lost*100 > r.Today.Finished {
-		why += fmt.Sprintf("; but %s fewer would have been finished than with today's settings", term.Count(lost, "build"))
+		why += "; but " + term.Count(lost, "build") + " fewer would have been finished than with today's settings"
 	}
 	switch {
 	case r.Met:
@@ -175,7 +149,7 @@ func (r recommendation) why(t sim.Target, sleep time.Duration) string {
 	return why
 }
 
-// simulation writes a chart, the variants side by side, the sweep, and what is recommended.
+// writeSimulation writes a chart, the variants side by side, the sweep, and what is recommended.
 func writeSimulation(o *term.Output, s simulation) {
 	if o.JSON {
 		s.From, s.To, s.Warnings = *moment(s.From), *moment(s.To), append([]string{}, s.Warnings...)
@@ -189,11 +163,7 @@ func writeSimulation(o *term.Output, s simulation) {
 			break
 		}
 	}
-	var names []string
-	for _, v := range s.Variants {
-		names = append(names, term.Label(v.Name))
-	}
-	o.Table(figures(names, s.Variants))
+	o.Table(figures(s.Variants))
 	if differ := varied(s.Variants); len(differ) > 0 {
 		o.Note("")
 		for _, v := range s.Variants {
@@ -212,7 +182,7 @@ func writeSimulation(o *term.Output, s simulation) {
 		o.Note("")
 	}
 	for _, warning := range s.Warnings {
-		fmt.Fprintln(o, o.Paint(term.Yellow, warning))
+		o.Note(o.Paint(term.Yellow, warning))
 	}
 }
 
@@ -223,18 +193,14 @@ func (s simulation) title(pool string) string {
 	return fmt.Sprintf("%s: %s from %s to %s", pool, term.Count(s.Builds, "build"), from, to)
 }
 
-// timeline draws the variant's queued and running builds and, where they are known, its workers.
+// writeTimeline draws the variant's queued and running builds and, where they are known, its workers.
 func writeTimeline(o *term.Output, v variant, from, to time.Time) {
 	x, highest := term.TimeAxis(from, to), v.highest()
-	columns := o.Columns(x, highest)
-	lines := make([][]float64, 3)
+	lines, columns := make([][]float64, 3), o.Columns(x, highest)
 	for column := range columns {
 		first := column * len(v.timeline) / columns
-		var most sim.Sample
-		for _, sample := range v.timeline[first:max(first+1, (column+1)*len(v.timeline)/columns)] {
-			most = most.Max(sample)
-		}
-		for i, n := range []int64{most.Queued, most.Running, most.Size} {
+		peak := peakOf(v.timeline[first:max(first+1, (column+1)*len(v.timeline)/columns)])
+		for i, n := range []int64{peak.Queued, peak.Running, peak.Size} {
 			lines[i] = append(lines[i], float64(n))
 		}
 	}
@@ -245,51 +211,50 @@ func writeTimeline(o *term.Output, v variant, from, to time.Time) {
 	o.Note("")
 }
 
+func peakOf(samples []sim.Sample) (peak sim.Sample) {
+	for _, sample := range samples {
+		peak = peak.Max(sample)
+	}
+	return peak
+}
+
 // highest is the highest value in the variant's timeline, or 1.
 func (v variant) highest() int64 {
-	most := sim.Sample{Size: 1}
-	for _, sample := range v.timeline {
-		most = most.Max(sample)
-	}
-	return max(most.Queued, most.Running, most.Size)
+	peak := peakOf(v.timeline)
+	return max(1, peak.Queued, peak.Running, peak.Size)
 }
 
 // costAndWait is how many rows of figures, with the headings, tell the cost and what it buys.
 const costAndWait = 8
 
-// figures is a table of the variants side by side, under these names.
-func figures(names []string, all []variant) [][]term.Cell {
-	wait := func(f *float64) term.Cell {
+// figures is a table of the variants side by side.
+func figures(all []variant) [][]term.Cell {
+	number := func(f *float64, text func(float64) string) term.Cell {
 		if f == nil {
 			return term.Digits(nil)
 		}
-		return term.Cell{Text: waited(*f), Right: true}
+		return term.Cell{Text: text(*f), Right: true}
 	}
-	number := func(f *float64, format string, unit float64) term.Cell {
-		if f == nil {
-			return term.Digits(nil)
-		}
-		return term.Cell{Text: fmt.Sprintf(format, *f*unit), Right: true}
-	}
+	percent := func(f float64) string { return fmt.Sprintf("%.0f %%", f*100) }
 	table := [][]term.Cell{{{}}}
-	for _, name := range names {
-		table[0] = append(table[0], term.Cell{Text: name, Style: term.Bold, Right: true})
+	for _, v := range all {
+		table[0] = append(table[0], term.Cell{Text: term.Label(v.Name), Style: term.Bold, Right: true})
 	}
 	for _, row := range []struct {
 		name string
 		of   func(variant) term.Cell
 	}{
-		{"worker-hours", func(v variant) term.Cell { return number(v.WorkerHours, "%.1f", 1) }},
-		{"wait, median", func(v variant) term.Cell { return wait(v.WaitMedian) }},
-		{"wait, 95 %", func(v variant) term.Cell { return wait(v.WaitP95) }},
-		{"wait, longest", func(v variant) term.Cell { return wait(v.WaitMax) }},
+		{"worker-hours", func(v variant) term.Cell { return number(v.WorkerHours, tenths) }},
+		{"wait, median", func(v variant) term.Cell { return number(v.WaitMedian, waited) }},
+		{"wait, 95 %", func(v variant) term.Cell { return number(v.WaitP95, waited) }},
+		{"wait, longest", func(v variant) term.Cell { return number(v.WaitMax, waited) }},
 		{"builds finished", func(v variant) term.Cell { return term.Digits(&v.Finished) }},
 		{"unfinished", func(v variant) term.Cell { return term.Digits(&v.Unfinished) }},
 		{"dropped", func(v variant) term.Cell { return term.Digits(&v.Dropped) }},
 		{"estimated", func(v variant) term.Cell { return term.Digits(&v.Estimated) }},
-		{"workers, mean", func(v variant) term.Cell { return number(v.SizeMean, "%.1f", 1) }},
+		{"workers, mean", func(v variant) term.Cell { return number(v.SizeMean, tenths) }},
 		{"workers, most", func(v variant) term.Cell { return term.Digits(v.SizePeak) }},
-		{"utilisation", func(v variant) term.Cell { return number(v.Utilisation, "%.0f %%", 100) }},
+		{"utilisation", func(v variant) term.Cell { return number(v.Utilisation, percent) }},
 		{"changes of size", func(v variant) term.Cell { return term.Digits(v.Changes) }},
 		{"builds at risk", func(v variant) term.Cell { return term.Digits(v.AtRisk) }},
 	} {
@@ -301,6 +266,8 @@ func figures(names []string, all []variant) [][]term.Cell {
 	}
 	return table
 }
+
+func tenths(f float64) string { return fmt.Sprintf("%.1f", f) }
 
 // waited is a wait of so many seconds, to the second up to an hour.
 func waited(seconds float64) string {
@@ -350,22 +317,17 @@ func paretoOptimal(sweep []variant) []variant {
 
 // byCost are the variants from the cheapest on, and those with equal costs from the shortest wait on.
 func byCost(all []variant) []variant {
-	orInfinite := func(f *float64) float64 {
-		if f == nil {
-			return math.Inf(1)
-		}
-		return *f
-	}
+	none := math.Inf(1)
 	return slices.SortedStableFunc(slices.Values(all), func(a, b variant) int {
-		return cmp.Or(cmp.Compare(orInfinite(a.WorkerHours), orInfinite(b.WorkerHours)),
-			cmp.Compare(orInfinite(a.WaitP95), orInfinite(b.WaitP95)))
+		return cmp.Or(cmp.Compare(*cmp.Or(a.WorkerHours, &none), *cmp.Or(b.WorkerHours, &none)),
+			cmp.Compare(*cmp.Or(a.WaitP95, &none), *cmp.Or(b.WaitP95, &none)))
 	})
 }
 
 // maxPoints is how many lines of a table people still read.
 const maxPoints = 40
 
-// sweep writes the variants of a sweep, and draws the least wait that worker-hours buy.
+// writeSweep writes the variants of a sweep, and draws the least wait that worker-hours buy.
 func writeSweep(o *term.Output, all []variant) {
 	best, shown := paretoOptimal(all), byCost(all)
 	text := "nothing beats those with * in both worker-hours and 95 % wait"
@@ -384,7 +346,7 @@ func writeSweep(o *term.Output, all []variant) {
 		for _, name := range swept {
 			row = append(row, term.Cell{Text: valueText(v.Settings[name]), Right: true})
 		}
-		for _, figure := range figures([]string{""}, []variant{v})[1:costAndWait] {
+		for _, figure := range figures([]variant{v})[1:costAndWait] {
 			row = append(row, figure[1])
 		}
 		if v.ParetoOptimal != nil && *v.ParetoOptimal {
@@ -399,13 +361,11 @@ func writeSweep(o *term.Output, all []variant) {
 	if len(best) == 0 || *best[0].WorkerHours == *best[len(best)-1].WorkerHours {
 		return // there is no trade-off
 	}
-	hours := func(f float64) string { return fmt.Sprintf("%.1f", f) }
-	x := term.Axis{From: *best[0].WorkerHours, To: *best[len(best)-1].WorkerHours, Label: hours}
+	x := term.Axis{From: *best[0].WorkerHours, To: *best[len(best)-1].WorkerHours, Label: tenths}
 	highest := int64(max(1, math.Ceil(*best[0].WaitP95)))
-	columns := o.Columns(x, highest)
-	line := make([]float64, columns)
-	for column := range columns {
-		hours := x.To - (x.To-x.From)*float64(columns-1-column)/float64(columns-1)
+	line := make([]float64, o.Columns(x, highest))
+	for column := range line {
+		hours := x.To - (x.To-x.From)*float64(len(line)-1-column)/float64(len(line)-1)
 		for len(best) > 1 && *best[1].WorkerHours <= hours {
 			best = best[1:]
 		}
@@ -415,7 +375,7 @@ func writeSweep(o *term.Output, all []variant) {
 	o.Plot("the least 95 % wait, in seconds, that so many worker-hours buy", nil, x, highest, [][]float64{line})
 }
 
-// recommendation writes settings as one enters them in Vespene, and what they come to beside today's.
+// writeRecommendation writes settings as one enters them in Vespene, and what they come to beside today's.
 func writeRecommendation(o *term.Output, r recommendation) {
 	settings := inOrder(r.Settings)
 	missed := "nothing that was tried meets the target " + r.Target
@@ -432,14 +392,14 @@ func writeRecommendation(o *term.Output, r recommendation) {
 	}
 	var table [][]term.Cell
 	for _, name := range settings {
-		now, then := "", "taken away"
-		if value, has := r.Today.Settings[name]; has {
-			now = "(now " + valueText(value) + ")"
-		}
+		row := []term.Cell{{Text: "  " + name}, {Text: "taken away", Style: term.Bold}, {Style: term.Faint}}
 		if value := r.Settings[name]; value != nil {
-			then = valueText(value)
+			row[1].Text = valueText(value)
 		}
-		table = append(table, []term.Cell{{Text: "  " + name}, {Text: then, Style: term.Bold}, {Text: now, Style: term.Faint}})
+		if value, has := r.Today.Settings[name]; has {
+			row[2].Text = "(now " + valueText(value) + ")"
+		}
+		table = append(table, row)
 	}
 	if len(table) > 0 {
 		o.Note("")
@@ -452,8 +412,11 @@ func writeRecommendation(o *term.Output, r recommendation) {
 		fmt.Fprintf(o, "\n%s\n", r.Why)
 	}
 	o.Note("")
-	o.Table(figures([]string{"today", "then", "first two thirds", "last third"},
-		[]variant{r.Today, r.Then, r.Searched, r.Verified})[:costAndWait])
+	columns := []variant{r.Today, r.Then, r.Searched, r.Verified}
+	for i, name := range []string{"today", "then", "first two thirds", "last third"} {
+		columns[i].Name = name
+	}
+	o.Table(figures(columns)[:costAndWait])
 }
 
 // isSteadiness tells whether a setting is a key of the object "autoscaling" in the pool's variables.

@@ -9,10 +9,10 @@ type event struct {
 }
 
 func (e event) compare(other event) int {
-	if e.at == other.at {
-		return cmp.Compare(e.number, other.number)
+	if e.at != other.at {
+		return cmp.Compare(e.at, other.at)
 	}
-	return cmp.Compare(e.at, other.at)
+	return cmp.Compare(e.number, other.number)
 }
 
 // heap has its least event first. container/heap would make replays slower by its interfaces.
@@ -28,17 +28,11 @@ func (h *heap) push(e event) {
 }
 
 func (h *heap) pop() event {
-	items := *h
-	first, end := items[0], len(items)-1
-	last := items[end]
-	items = items[:end]
+	first, last, items := (*h)[0], (*h)[len(*h)-1], (*h)[:len(*h)-1]
 	*h = items
-	if end == 0 {
-		return first
-	}
 	i := 0
-	for below := 1; below < end; below = 2*i + 1 {
-		if below+1 < end && items[below+1].compare(items[below]) < 0 {
+	for below := 1; below < len(items); below = 2*i + 1 {
+		if below+1 < len(items) && items[below+1].compare(items[below]) < 0 {
 			below++
 		}
 		if last.compare(items[below]) <= 0 {
@@ -47,6 +41,8 @@ func (h *heap) pop() event {
 		items[i] = items[below]
 		i = below
 	}
-	items[i] = last
+	if len(items) > 0 {
+		items[i] = last
+	}
 	return first
 }

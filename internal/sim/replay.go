@@ -62,7 +62,7 @@ type replay struct {
 	fresh     counts  // those of them that are not stale
 	ageing    []int32 // jobs by arrival; the first aged ones are stale or no longer wait
 	aged      int
-	orphans   []int32   // stale jobs that the next poll drops
+	orphaned  int       // of those, how many do not wait any more; the next poll drops the others
 	siblings  [][]int32 // with BuildLatest, each project's waiting jobs, and some that no longer wait
 
 	pool
@@ -71,7 +71,6 @@ type replay struct {
 	planner        Planner
 	nextEvaluation int64
 	previous       *int64 // size
-	tooLate        int64  // finished jobs that missed the target
 	drawn          int    // parts of the timeline
 	drew           Sample // what the last part ended with
 }
@@ -93,21 +92,9 @@ func (w *Workload) replay(ctx context.Context, s Scenario, samples int) *replay 
 	if s.Fixed == nil {
 		r.planner = s.Planner()
 	}
-	enough := int64(math.MaxInt64) // late jobs to be sure that the target is missed
-	if s.Hopeless != nil {
-		enough = int64(float64(len(w.jobs))*(1-s.Hopeless.Quantile)) + 2
-	}
 	r.begin()
 	steps := 0
 	for r.now = r.nextMoment(); r.now < r.end && r.Err == nil; r.now = r.nextMoment() {
-		if r.tooLate >= enough {
-			r.Err = ErrHopeless
-			return r
-		}
-		if steps++; steps%(1<<14) == 0 && ctx.Err() != nil {
-			r.Err = context.Cause(ctx)
-			return r
-		}
 		r.endJobs()
 		r.arrive()
 		r.evaluate()
@@ -115,6 +102,9 @@ func (w *Workload) replay(ctx context.Context, s Scenario, samples int) *replay 
 		r.poll()
 		r.expireIdle()
 		r.draw()
+		if steps++; steps%(1<<14) == 0 && r.Err == nil {
+			r.Err = context.Cause(ctx)
+		}
 	}
 	r.now = r.end
 	r.endJobs()
@@ -134,13 +124,7 @@ func (r *replay) nextMoment() int64 {
 			at = min(at, events[0].at)
 		}
 	}
-	if first := r.longestIdle(); first != nil {
-		at = min(at, first.at+r.idleTimeout())
-	}
-	if r.takeable > 0 && len(r.idle) > 0 {
-		at = min(at, r.nextPoll())
-	}
-	return max(at, r.now)
+	return max(r.now, min(at, r.nextExpiry().at, r.nextPoll().at))
 }
 
 // endJobs ends the jobs that end now and, if there are too many instances, those that it leaves idle.
@@ -148,13 +132,9 @@ func (r *replay) endJobs() {
 	ended := false
 	for ; len(r.running) > 0 && r.running[0].at <= r.now; ended = true {
 		number := r.running.pop().number
-		w := &r.workers[number]
-		state := &r.states[w.job]
-		state.status = finished
-		if r.Hopeless != nil && state.start >= 0 && state.start-max(0, state.arrival) > r.Hopeless.Most {
-			r.tooLate++
-		}
-		for _, child := range r.children[w.job] {
+		job := r.workers[number].job
+		r.states[job].status = finished
+		for _, child := range r.children[job] {
 			r.following.push(event{r.now + r.jobs[child].arrival, child})
 		}
 		r.free(number)
@@ -222,7 +202,6 @@ func (r *replay) age() {
 		if state.status == waiting {
 			state.stale = true
 			r.fresh.add(r.jobs[number].project, -1)
-			r.orphans = append(r.orphans, number)
 		}
 	}
 }
@@ -230,14 +209,14 @@ func (r *replay) age() {
 // dropOrphans drops what has waited for too long, as a worker does that polls.
 func (r *replay) dropOrphans() {
 	r.age()
-	for _, number := range r.orphans {
+	for ; r.orphaned < r.aged; r.orphaned++ {
+		number := r.ageing[r.orphaned]
 		if state := r.states[number]; state.status == waiting {
 			r.Compared = append(r.Compared, r.now-max(0, state.arrival))
 			r.drop(number)
 			r.Orphaned++
 		}
 	}
-	r.orphans = r.orphans[:0]
 }
 
 // take gives a worker the lowest waiting job, which there must be.
@@ -265,19 +244,16 @@ func (r *replay) evaluate() {
 		return
 	}
 	r.nextEvaluation = r.now + micro(max(r.Interval, time.Minute))
-	size, queuedSize := r.plan()
-	n := queuedSize
-	if r.Adds {
-		if n > 0 {
-			r.Changes++
-		}
-	} else {
+	size, n := r.plan()
+	if !r.Adds {
 		if r.previous != nil && size != *r.previous {
 			r.Changes++
 			r.AtRisk += max(0, r.busyAbove(size)-r.busyAbove(*r.previous))
 		}
 		r.previous, r.limit = &size, size
 		n = size - int64(len(r.alive))
+	} else if n > 0 {
+		r.Changes++
 	}
 	if n > (maxWorkers-int64(len(r.workers)))/r.PerInstance {
 		r.Err = fmt.Errorf("it would start more than %d workers: lower the maximum", maxWorkers)

@@ -8,7 +8,6 @@
 package sim
 
 import (
-	"errors"
 	"math"
 	"slices"
 	"time"
@@ -28,7 +27,6 @@ type Scenario struct {
 	BillingMinimum time.Duration  // of an instance
 	Adds           bool           // each evaluation adds queuedSize instances, and none ends for the size
 	Fixed          *int64         // always this many instances, whatever the planner says
-	Hopeless       *Target        // the replay ends with ErrHopeless once this target is sure to be missed
 }
 
 // Planner decides how many instances there should be and, for pools that only add, how many to add.
@@ -65,9 +63,6 @@ type Sample struct{ Queued, Running, Size int64 }
 func (s Sample) Max(other Sample) Sample {
 	return Sample{max(s.Queued, other.Queued), max(s.Running, other.Running), max(s.Size, other.Size)}
 }
-
-// ErrHopeless is the Err of a replay that ended early, since it was sure to miss its target.
-var ErrHopeless = errors.New("misses the target")
 
 // Target limits a quantile of the waits to Most microseconds.
 type Target struct {

@@ -1,6 +1,9 @@
 package sim
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // instance is a machine. Its workers are numbered from its number × PerInstance on.
 type instance struct {
@@ -10,9 +13,10 @@ type instance struct {
 }
 
 type worker struct {
-	job   int32 // -1: none
+	job   int32 // that it has or had last
 	taken int64 // jobs that it has or had
 	idle  int64 // since when; Never: it is booting, busy or has ended
+	ended bool
 }
 
 // pool is the pool's instances and workers, which have numbers in the order of their launch.
@@ -31,26 +35,18 @@ type pool struct {
 
 // begin launches what is there from the beginning on: the workers of the jobs that run, and the fixed instances.
 func (r *replay) begin() {
-	var numbers []int32
-	for i, j := range r.jobs {
-		if j.started != Never {
-			numbers = append(numbers, int32(i))
-		}
-	}
-	n := (int64(len(numbers)) + r.PerInstance - 1) / r.PerInstance
+	n := (int64(len(r.ongoing)) + r.PerInstance - 1) / r.PerInstance
 	if r.Fixed != nil {
 		n = max(n, *r.Fixed)
 	}
 	r.launch(n)
 	r.booting = nil
-	for w := range r.workers {
-		if w >= len(numbers) {
-			r.rest(int32(w))
-			continue
-		}
-		j := r.jobs[numbers[w]]
-		r.states[numbers[w]] = jobState{arrival: j.arrival}
-		r.work(int32(w), numbers[w], j.started)
+	for w, number := range r.ongoing {
+		r.states[number].arrival = r.jobs[number].arrival
+		r.work(int32(w), number, r.jobs[number].started)
+	}
+	for w := len(r.ongoing); w < len(r.workers); w++ {
+		r.rest(int32(w))
 	}
 }
 
@@ -63,7 +59,7 @@ func (r *replay) launch(n int64) {
 		r.booting = append(r.booting, event{r.now + micro(r.Boot), number})
 		r.present += r.PerInstance
 		for range r.PerInstance {
-			r.workers = append(r.workers, worker{job: -1, idle: Never})
+			r.workers = append(r.workers, worker{idle: Never})
 		}
 	}
 }
@@ -81,7 +77,6 @@ func (r *replay) getReady() {
 	}
 }
 
-// rest makes a worker idle.
 func (r *replay) rest(number int32) {
 	r.workers[number].idle = r.now
 	poll := event{r.now % r.period, number}
@@ -115,106 +110,92 @@ func (r *replay) work(number, job int32, start int64) {
 
 // free makes a worker idle whose job has ended, or ends it after its last job.
 func (r *replay) free(number int32) {
-	w := &r.workers[number]
-	w.job = -1
 	r.instances[int64(number)/r.PerInstance].busy--
-	if r.MaxBuilds > 0 && w.taken >= r.MaxBuilds {
+	if r.MaxBuilds > 0 && r.workers[number].taken >= r.MaxBuilds {
 		r.endWorker(number)
 	} else {
 		r.rest(number)
 	}
 }
 
-// pollersFrom is the place in idle of the first worker that polls at that time of each period, or later.
-func (r *replay) pollersFrom(phase int64) int {
-	i, _ := slices.BinarySearchFunc(r.idle, event{phase, -1}, event.compare)
-	return i
-}
+// never is the event that does not come.
+var never = event{at: math.MaxInt64}
 
-// nextPoll returns when an idle worker polls next, which may be now. There must be one.
-func (r *replay) nextPoll() int64 {
-	phase := r.now % r.period
-	if i := r.pollersFrom(phase); i < len(r.idle) {
-		return r.now - phase + r.idle[i].at
+// nextPoll is when an idle worker polls next, which may be now, and which one; never if there is nothing to take.
+func (r *replay) nextPoll() event {
+	if r.takeable == 0 || len(r.idle) == 0 {
+		return never
 	}
-	return r.now - phase + r.period + r.idle[0].at
+	phase := r.now % r.period
+	begin := r.now - phase
+	i, _ := slices.BinarySearchFunc(r.idle, event{phase, -1}, event.compare)
+	if i == len(r.idle) {
+		i, begin = 0, begin+r.period
+	}
+	return event{begin + r.idle[i].at, r.idle[i].number}
 }
 
 // poll lets the idle workers whose time it is, by their numbers, drop what waited for too long, and take a job each.
 func (r *replay) poll() {
-	phase := r.now % r.period
-	for r.takeable > 0 {
-		i := r.pollersFrom(phase)
-		if i == len(r.idle) || r.idle[i].at != phase {
-			return
-		}
+	for next := r.nextPoll(); next.at <= r.now; next = r.nextPoll() {
 		r.dropOrphans()
-		if r.takeable == 0 {
-			return
+		if r.takeable > 0 {
+			r.take(next.number)
 		}
-		r.take(r.idle[i].number)
 	}
 }
 
-// idleTimeout is how long a worker stays idle: MaxWait, until the next poll. At its first poll it never ends.
-func (r *replay) idleTimeout() int64 {
-	return (max(1, micro(*r.MaxWait)) + r.period - 1) / r.period * r.period
-}
-
-// longestIdle returns the worker that has been idle for the longest, and since when; nil without one, or MaxWait.
-func (r *replay) longestIdle() *event {
+// nextExpiry is when the worker that has been idle for the longest ends: after MaxWait, at its next poll. At its first
+// poll a worker never ends.
+func (r *replay) nextExpiry() event {
 	for ; len(r.idleSince) > 0; r.idleSince = r.idleSince[1:] {
-		if first := &r.idleSince[0]; r.workers[first.number].idle == first.at {
-			return first
+		if first := r.idleSince[0]; r.workers[first.number].idle == first.at {
+			polls := (max(1, micro(*r.MaxWait)) + r.period - 1) / r.period
+			return event{first.at + polls*r.period, first.number}
 		}
 	}
-	return nil
+	return never
 }
 
-// expireIdle ends the workers that have been idle for too long.
 func (r *replay) expireIdle() {
-	for first := r.longestIdle(); first != nil && first.at+r.idleTimeout() <= r.now; first = r.longestIdle() {
-		r.endWorker(first.number)
+	for next := r.nextExpiry(); next.at <= r.now; next = r.nextExpiry() {
+		r.endWorker(next.number)
 	}
 }
 
 // shrink ends instances without a busy worker, the newest first, while there are too many.
 func (r *replay) shrink() {
 	for i := len(r.alive) - 1; i >= 0 && int64(len(r.alive)) > r.limit; i-- {
-		if r.instances[r.alive[i]].busy > 0 {
+		number := int64(r.alive[i])
+		if r.instances[number].busy > 0 {
 			continue
 		}
-		first := int64(r.alive[i]) * r.PerInstance
-		for w := first; w < first+r.PerInstance; w++ {
-			r.stopResting(int32(w))
+		for w := range r.PerInstance {
+			r.endWorker(int32(number*r.PerInstance + w))
 		}
-		r.endInstance(i)
 	}
 }
 
-// endWorker ends a worker that is not busy, and its instance with the last worker.
+// endWorker ends a worker that is not busy, unless it has ended, and its instance with the last worker.
 func (r *replay) endWorker(number int32) {
+	w := &r.workers[number]
+	if w.ended {
+		return
+	}
 	r.stopResting(number)
+	w.ended = true
 	ofInstance := int32(int64(number) / r.PerInstance)
 	i := &r.instances[ofInstance]
 	r.present--
 	r.Held += r.now - i.launched
 	if i.left--; i.left == 0 {
+		r.bill(*i)
 		place, _ := slices.BinarySearch(r.alive, ofInstance)
-		r.endInstance(place)
+		r.alive = slices.Delete(r.alive, place, place+1)
 	}
 }
 
-// endInstance ends the instance at that place in alive, and the workers that it has left.
-func (r *replay) endInstance(place int) {
-	i := &r.instances[r.alive[place]]
-	r.bill(*i)
-	r.present -= i.left
-	i.left = 0
-	r.alive = slices.Delete(r.alive, place, place+1)
-}
-
-// bill adds an instance that ends now to what was billed, and the workers that end with it to what was held.
+// bill adds an instance that ends now to what was billed, and the workers that it has left to what was held.
 func (r *replay) bill(i instance) {
 	r.Held += i.left * (r.now - i.launched)
 	r.Billed += r.PerInstance * max(r.now-i.launched, micro(r.BillingMinimum))
@@ -222,16 +203,12 @@ func (r *replay) bill(i instance) {
 
 // busyAbove is how many workers are busy on the instances that a size has no room for, those with the fewest of them.
 func (r *replay) busyAbove(size int64) (workers int64) {
-	excess := int64(len(r.alive)) - size
-	if excess <= 0 {
-		return 0
-	}
-	busy := make([]int64, len(r.alive))
-	for i, number := range r.alive {
-		busy[i] = r.instances[number].busy
+	var busy []int64
+	for _, number := range r.alive {
+		busy = append(busy, r.instances[number].busy)
 	}
 	slices.Sort(busy)
-	for _, n := range busy[:excess] {
+	for _, n := range busy[:max(0, int64(len(busy))-size)] {
 		workers += n
 	}
 	return workers

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -23,10 +24,11 @@ type Build struct {
 func (b Build) ran() bool       { return b.Started != Never }
 func (b Build) isQueued() bool  { return b.Status == "QUEUED" }
 func (b Build) isRunning() bool { return b.Status == "RUNNING" && b.Ended == Never }
+func (b Build) timeout() int64  { return micro(time.Duration(b.Timeout) * time.Minute) }
 
 // isStaleAt tells whether the build, RUNNING by then for longer than it may, has lost its worker.
 func (b Build) isStaleAt(now int64) bool {
-	return b.isRunning() && b.ran() && isStale(now-b.Started, micro(time.Duration(b.Timeout)*time.Minute))
+	return b.isRunning() && b.ran() && isStale(now-b.Started, b.timeout())
 }
 
 // isStale tells whether a build that has run for so long must have lost its worker, which ends builds at their timeout.
@@ -44,6 +46,7 @@ type Workload struct {
 
 	jobs     []job   // by id
 	dead     []int64 // when builds began that count as running for good: microseconds since From, below 0
+	ongoing  []int32 // jobs that ran when the window began
 	arrivals []int32 // jobs that neither follow another nor ran when the window began, by arrival and id
 	children map[int32][]int32
 	projects int32 // the highest number
@@ -61,6 +64,12 @@ type job struct {
 	estimated bool  // its duration is
 	untaken   bool  // no worker ever takes it, since it has no project or is timeless
 	timeless  bool  // it has no queued time, so it is queued from the beginning on
+
+	// What is recorded of it, which only reading needs.
+	status   int8  // by the window's end: finished, dropped, or waiting for anything else
+	parentID int64 // 0: none
+	ended    int64 // Never where that is not recorded
+	soFar    int64 // how long it has run for sure
 }
 
 // Len returns the number of jobs.
@@ -70,15 +79,15 @@ func (w *Workload) Len() int { return len(w.jobs) }
 // abort when the window began was gone by then, unless it is QUEUED still.
 func NewWorkload(n int, build func(i int) Build, from, to time.Time, abort time.Duration) *Workload {
 	r := reader{Workload: &Workload{From: from, To: to}, begin: from.UnixMicro(), end: to.UnixMicro(),
-		abort: micro(abort), durations: map[int32][]int64{}, medians: map[int32]int64{}, numbers: map[int64]int32{},
-		resumed: map[int64]bool{}, odd: map[string]int64{}}
+		abort: micro(abort), durations: map[int32][]int64{}, numbers: map[int64]int32{}, resumed: map[int64]bool{},
+		odd: map[string]int64{}}
 	jobs := 0
 	for i := range n {
 		if b := build(i); b.Queued < r.end && (b.Queued >= r.begin || b.Ended >= r.begin) {
 			jobs++
 		}
 	}
-	r.jobs, r.origins = make([]job, 0, jobs), make([]origin, 0, jobs) // growing would take twice the memory
+	r.jobs = make([]job, 0, jobs) // growing would take twice the memory
 	for i := range n {
 		r.read(build(i))
 	}
@@ -105,6 +114,8 @@ func (w *Workload) index() {
 			w.children[j.parent] = append(w.children[j.parent], int32(i))
 		} else if j.started == Never {
 			w.arrivals = append(w.arrivals, int32(i))
+		} else {
+			w.ongoing = append(w.ongoing, int32(i))
 		}
 	}
 	slices.SortStableFunc(w.arrivals, func(a, b int32) int { return cmp.Compare(w.jobs[a].arrival, w.jobs[b].arrival) })
@@ -115,62 +126,50 @@ type reader struct {
 	*Workload
 	begin, end int64 // of the window, in microseconds since 1970
 	abort      int64
-	origins    []origin          // of the jobs
 	durations  map[int32][]int64 // of each project's builds, where they are recorded
-	medians    map[int32]int64   // of them, as far as they were needed
 	numbers    map[int64]int32   // of the projects
 	resumed    map[int64]bool    // projects of which a build waited when the window began, and was taken in it
 	odd        map[string]int64  // builds, by what is odd about them
 }
 
-// origin is what is recorded of a job's build and only needed while reading.
-type origin struct {
-	parent int64
-	end    int64 // Never where it is not recorded
-	soFar  int64 // how long it has run for sure
-	status int8  // by the window's end: finished, dropped, or waiting for anything else
-}
-
 // What can be odd about builds, as Notes say it.
 const (
-	timeless  = "without a queued_time: left out, or where QUEUED counted and never taken"
-	future    = "queued after the window's end, so that clocks differ or went back: left out"
-	unfit     = "BLOCKED or UNKNOWN that never ran: left out"
-	reversed  = "with an end before the start, so that clocks differ or went back: " + atMedian
-	endless   = "with a start and no end that does not run any more: " + atMedian
-	early     = "started before being queued, so that clocks differ or went back: not in the recorded waits"
-	impatient = "queued before the end of the build that started them in a pipeline: taken to arrive by their own " +
-		"time"
-	unknowable  = "of unknown duration, and none of the pool ended that would tell how long they take: left out"
-	projectless = "QUEUED without a project, on which workers stall: counted, and never taken; " + toBeDeleted
-	dead        = "RUNNING since before the window, for longer than the project's timeout: counted, and without a " +
+	timeless   = "without a queued_time: left out, or where QUEUED counted and never taken"
+	future     = "queued after the window's end, so that clocks differ or went back: left out"
+	unfit      = "BLOCKED or UNKNOWN that never ran: left out"
+	reversed   = "with an end before the start, so that clocks differ or went back: " + atMedian
+	endless    = "with a start and no end that does not run any more: " + atMedian
+	early      = "started before being queued, so that clocks differ or went back: not in the recorded waits"
+	impatient  = "queued before the end of the build that started them in a pipeline: taken to arrive by their own time"
+	unknowable = "of unknown duration, and none of the pool ended that would tell how long they take: left out"
+	unowned    = "QUEUED without a project, on which workers stall: counted, and never taken; to be deleted or " +
+		"aborted in Vespene"
+	dead = "RUNNING since before the window, for longer than the project's timeout: counted, and without a " +
 		"worker; to be aborted in Vespene"
 
-	atMedian    = "taken to last as long as the median of the project"
-	toBeDeleted = "to be deleted or aborted in Vespene"
+	atMedian = "taken to last as long as the median of the project"
 )
 
-var oddities = []string{timeless, future, unfit, reversed, endless, early, impatient, unknowable, projectless, dead}
+var oddities = []string{timeless, future, unfit, reversed, endless, early, impatient, unknowable, unowned, dead}
 
 // read makes a job of a build, if it belongs to the window.
 func (r *reader) read(b Build) {
-	j := job{id: b.ID, parent: -1, arrival: b.Queued - r.begin, started: Never, duration: Never,
-		timeout: micro(time.Duration(b.Timeout) * time.Minute)}
+	j := job{id: b.ID, parent: -1, parentID: b.Parent, arrival: b.Queued - r.begin, started: Never, duration: Never,
+		ended: Never, status: waiting, timeout: b.timeout()}
 	if !r.belongs(b, &j) {
 		return
 	}
-	number, seen := r.numbers[b.Project]
-	switch {
-	case b.Project == 0 && b.isQueued() && !b.ran():
+	if b.Project == 0 && b.isQueued() && !b.ran() {
 		j.untaken = true
-		r.odd[projectless]++
-	case seen:
-		j.project = number
-	default: // a build without a project that ran had one of its own
-		j.project = int32(len(r.numbers)) + 1
-		r.numbers[cmp.Or(b.Project, -b.ID)] = j.project
+		r.odd[unowned]++
+	} else {
+		project := cmp.Or(b.Project, -b.ID) // without one, a build that ran has one of its own
+		if r.numbers[project] == 0 {
+			r.numbers[project] = int32(len(r.numbers)) + 1
+		}
+		j.project = r.numbers[project]
 	}
-	r.origins = append(r.origins, r.origin(b, &j))
+	r.record(b, &j)
 	r.jobs = append(r.jobs, j)
 }
 
@@ -209,95 +208,84 @@ func (r *reader) belongs(b Build, j *job) bool {
 	return b.Ended > r.begin || isYoung || b.Project != 0 && r.resumed[b.Project]
 }
 
-// origin returns what is recorded of a job's build, and sets the job's duration if that is recorded.
-func (r *reader) origin(b Build, j *job) origin {
-	o := origin{parent: b.Parent, end: Never, status: waiting}
+// record sets what is recorded of a job's build: what came of it and, if it has an end, how long it took.
+func (r *reader) record(b Build, j *job) {
 	busy := func(until int64) { r.Recorded.Busy += max(0, min(until, r.end)-max(b.Started, r.begin)) }
 	switch {
 	case !b.ran():
 		if !b.isQueued() {
-			o.status = dropped
+			j.status = dropped
 		}
 	case b.Ended >= b.Started:
-		j.duration, o.end = b.Ended-b.Started, b.Ended
+		j.duration, j.ended = b.Ended-b.Started, b.Ended
 		r.durations[j.project] = append(r.durations[j.project], j.duration)
 		busy(b.Ended)
 		if b.Ended <= r.end {
-			o.status = finished
+			j.status = finished
 			if b.Started >= r.begin && b.Started >= b.Queued {
 				r.Recorded.Waits = append(r.Recorded.Waits, b.Started-b.Queued)
 			}
 		}
 	case b.Ended != Never:
-		o.status = finished
+		j.status = finished
 		r.odd[reversed]++
 	case !b.isRunning():
-		o.status = finished // at a time that nobody knows
+		j.status = finished // at a time that nobody knows
 		r.odd[endless]++
 	case b.isStaleAt(r.end): // its worker died in the window
-		o.soFar = max(0, r.begin-b.Started)
+		j.soFar = max(0, r.begin-b.Started)
 	default:
-		o.soFar = r.end - b.Started
+		j.soFar = r.end - b.Started
 		busy(r.end)
 	}
 	if b.ran() && b.Started < b.Queued {
 		r.odd[early]++
 	}
-	return o
 }
 
-// estimate counts what became of the builds, and gives jobs without a duration their project's median. Where no build
-// tells how long any take, jobs that would have to start are left out.
+// estimate counts what became of the builds, and gives jobs without a duration their project's median or, where the
+// project has none, that of all builds. Where no build tells how long any take, jobs that would have to start are left
+// out.
 func (r *reader) estimate() {
-	jobs, origins := r.jobs[:0], r.origins[:0]
-	for i, j := range r.jobs {
-		o := r.origins[i]
-		if len(r.durations) == 0 && !j.untaken && o.soFar == 0 {
-			r.odd[unknowable]++
+	if len(r.durations) == 0 {
+		all := len(r.jobs)
+		r.jobs = slices.DeleteFunc(r.jobs, func(j job) bool { return !j.untaken && j.soFar == 0 })
+		r.odd[unknowable] += int64(all - len(r.jobs))
+	}
+	median := func(durations []int64) int64 {
+		slices.Sort(durations)
+		return int64(math.Round(Quantile(durations, 0.5)))
+	}
+	ofAll := sync.OnceValue(func() int64 { return median(slices.Concat(slices.Collect(maps.Values(r.durations))...)) })
+	medians := map[int32]int64{}
+	for i := range r.jobs {
+		j := &r.jobs[i]
+		r.Recorded.count(j.status)
+		if j.duration != Never {
 			continue
 		}
-		r.Recorded.count(o.status)
-		if j.duration == Never {
-			j.duration, j.estimated = max(r.median(j.project), o.soFar), true
+		if _, found := medians[j.project]; !found && len(r.durations[j.project]) > 0 {
+			medians[j.project] = median(r.durations[j.project])
+		} else if !found {
+			medians[j.project] = ofAll()
 		}
-		jobs, origins = append(jobs, j), append(origins, o)
+		j.duration, j.estimated = max(medians[j.project], j.soFar), true
 	}
-	r.jobs, r.origins = jobs, origins
-}
-
-// wholePool stands for all projects.
-const wholePool = -1
-
-// median returns the median duration of a project's builds or, where none is recorded, of all builds.
-func (r *reader) median(project int32) int64 {
-	if m, found := r.medians[project]; found {
-		return m
-	}
-	durations := r.durations[project]
-	if project == wholePool {
-		durations = slices.Concat(slices.Collect(maps.Values(r.durations))...)
-	} else if len(durations) == 0 {
-		r.medians[project] = r.median(wholePool)
-		return r.medians[project]
-	}
-	slices.Sort(durations)
-	r.medians[project] = int64(math.Round(Quantile(durations, 0.5)))
-	return r.medians[project]
 }
 
 // findParents finds the jobs that others started. They arrive so long after their parent's end.
 func (r *reader) findParents() {
 	byID := func(j job, id int64) int { return cmp.Compare(j.id, id) }
 	for i := range r.jobs {
-		j, o := &r.jobs[i], r.origins[i]
-		if o.parent == 0 || j.started != Never || j.timeless || j.arrival < 0 {
+		j := &r.jobs[i]
+		if j.parentID == 0 || j.started != Never || j.timeless || j.arrival < 0 {
 			continue
 		}
-		parent, found := slices.BinarySearchFunc(r.jobs[:i], o.parent, byID)
-		if !found || r.origins[parent].end == Never {
+		parent, found := slices.BinarySearchFunc(r.jobs[:i], j.parentID, byID)
+		if !found || r.jobs[parent].ended == Never {
 			continue
 		}
-		if gap := j.arrival + r.begin - r.origins[parent].end; gap >= 0 {
+		if gap := j.arrival + r.begin - r.jobs[parent].ended; gap >= 0 {
 			j.parent, j.arrival = int32(parent), gap
 		} else {
 			r.odd[impatient]++
