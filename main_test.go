@@ -72,6 +72,9 @@ type ran struct {
 	stdout, stderr string
 }
 
+// demo is the demo's database.
+const demo = "sqlite:testdata/vespene.sql"
+
 // program is the program with these arguments, in a directory of its own, not yet started.
 func program(t testing.TB, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	t.Helper()
