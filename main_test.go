@@ -131,7 +131,8 @@ func sqliteDatabase(t testing.TB, statements ...string) string {
 // onePool is a database with one pool, web, of two queued builds, and that command.
 func onePool(t testing.TB, command string) string {
 	return sqliteDatabase(t,
-		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '"+strings.ReplaceAll(command, "'", "''")+"')",
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '"+strings.ReplaceAll(command,
+			"'", "''")+"')",
 		"INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 2)")
 }
 

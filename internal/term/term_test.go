@@ -25,9 +25,10 @@ func TestSpan(t *testing.T) {
 		d    time.Duration
 		want string
 	}{
-		{-time.Second, "0s"}, {0, "0s"}, {400 * time.Millisecond, "0s"}, {59 * time.Second, "59s"}, {59600 * time.Millisecond, "1m"}, {89 * time.Second, "1m"},
-		{4*time.Minute + 59*time.Second, "5m"}, {59*time.Minute + 31*time.Second, "1h"}, {125 * time.Minute, "2h5m"}, {47*time.Hour + 59*time.Minute, "47h59m"},
-		{48 * time.Hour, "2d"}, {100 * time.Hour, "4d"},
+		{-time.Second, "0s"}, {0, "0s"}, {400 * time.Millisecond, "0s"}, {59 * time.Second, "59s"},
+		{59600 * time.Millisecond, "1m"}, {89 * time.Second, "1m"},
+		{4*time.Minute + 59*time.Second, "5m"}, {59*time.Minute + 31*time.Second, "1h"}, {125 * time.Minute, "2h5m"},
+		{47*time.Hour + 59*time.Minute, "47h59m"}, {48 * time.Hour, "2d"}, {100 * time.Hour, "4d"},
 	} {
 		if got := Span(test.d); got != test.want {
 			t.Errorf("%v is %q, want %q", test.d, got, test.want)
@@ -77,7 +78,8 @@ func TestProgress(t *testing.T) {
 		}
 	}
 	frames := strings.Split(shown, "\r")
-	if last := frames[len(frames)-1]; last != "" || strings.TrimSpace(frames[len(frames)-2]) != "" || strings.Contains(shown, "\n") {
+	if last := frames[len(frames)-1]; last != "" || strings.TrimSpace(frames[len(frames)-2]) != "" ||
+		strings.Contains(shown, "\n") {
 		t.Errorf("it shows %q", shown)
 	}
 	for _, frame := range frames {
