@@ -120,6 +120,7 @@ func TestThousandPools(t *testing.T) {
 // TestDatabaseDiesBeforeTheCommand: counts that were read decide, also when PostgreSQL is killed before the command;
 // but hosts that share the pool need it.
 func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		option string
 		code   int

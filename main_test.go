@@ -30,13 +30,22 @@ func TestMain(m *testing.M) {
 	testscript.Main(withCluster{m}, commands)
 }
 
-// onThisHost is main on a host whose clock is ahead by $TEST_CLOCK, or has stopped at $TEST_NOW.
+// onThisHost is main on a host whose clock is ahead by $TEST_CLOCK, or by a minute and a second from when the file
+// $TEST_LEAP exists, or has stopped at $TEST_NOW.
 func onThisHost() {
 	if now, err := time.Parse(time.RFC3339, os.Getenv("TEST_NOW")); err == nil {
 		clock = func() time.Time { return now }
 	}
 	if ahead, err := time.ParseDuration(os.Getenv("TEST_CLOCK")); err == nil {
 		clock = func() time.Time { return time.Now().Add(ahead) }
+	}
+	if leap := os.Getenv("TEST_LEAP"); leap != "" {
+		clock = func() time.Time {
+			if _, err := os.Stat(leap); err != nil {
+				return time.Now()
+			}
+			return time.Now().Add(61 * time.Second)
+		}
 	}
 	main()
 }

@@ -170,11 +170,14 @@ func TestStaleCountsAreReadAgain(t *testing.T) {
 	writeFile(t, filepath.Join(directory, "later.sql"), []byte(later))
 	writeFile(t, database, []byte(fileContent(t, "schema.sql")+
 		`INSERT INTO worker_pools (id, name, executor_command) VALUES
-		(1, 'a', 'sleep 61; mv `+directory+`/later.sql `+database+`'), (2, 'b', 'true'), (3, 'c', 'true')`))
-	r := vespene(t, "--database", "sqlite:"+database, "--state", newState(t), "--output", "json")
-	all := r.records(t)
-	if r.code != exitInvalid || len(all) != 3 || all[1]["size"] != 3.0 || all[2]["outcome"] != invalid {
-		t.Errorf("exit %d, %v, %s", r.code, all, r.stderr)
+		(1, 'a', 'mv `+directory+`/later.sql `+database+`; touch `+directory+`/leap'), (2, 'b', 'true'),
+		(3, 'c', 'true')`))
+	cmd, stdout, stderr := program(t, "--database", "sqlite:"+database, "--state", newState(t), "--output", "json")
+	cmd.Env = append(cmd.Env, "TEST_LEAP="+directory+"/leap")
+	code := exitOf(t, cmd.Run())
+	all := ran{stdout: stdout.String()}.records(t)
+	if code != exitInvalid || len(all) != 3 || all[1]["size"] != 3.0 || all[2]["outcome"] != invalid {
+		t.Errorf("exit %d, %v, %s", code, all, stderr)
 	}
 }
 

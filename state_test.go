@@ -578,6 +578,7 @@ func withoutOverride(t testing.TB, cmd *exec.Cmd) {
 // TestDryRunWritesNothing: also where a run was killed and left its journal, be it the first, which makes the file, and
 // be the file found by another name.
 func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]bool{"first run": true, "later run": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
