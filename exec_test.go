@@ -52,6 +52,7 @@ func saver() {
 // TestEndings ends commands of every kind, by the time limit and by each signal: every process gets exactly one SIGINT
 // and its 30 seconds, nothing of the session is left, and outcome and exit code say how it was.
 func TestEndings(t *testing.T) {
+	t.Parallel()
 	endings := map[string]struct {
 		signal  syscall.Signal
 		code    int
@@ -325,6 +326,7 @@ func TestOutput(t *testing.T) {
 
 // TestConstantMemory: much output, one line without end, or no text at all, none of it takes memory.
 func TestConstantMemory(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string]string{
 		"1 GB":             "yes 'a line of output of some length, as commands print them' | head -c 1000000000",
 		"a line of 100 MB": "head -c 100000000 /dev/zero | tr '\\0' x",
@@ -353,6 +355,7 @@ func TestConstantMemory(t *testing.T) {
 
 // TestClosedOutput: that nobody reads what is printed stops neither the command nor the record of its outcome.
 func TestClosedOutput(t *testing.T) {
+	t.Parallel()
 	for name, redirection := range map[string]string{"standard output": "| head -1", "both": "2>&1 | head -1",
 		"none at all": ">&- 2>&-"} {
 		t.Run(name, func(t *testing.T) {
@@ -379,6 +382,7 @@ func TestClosedOutput(t *testing.T) {
 // TestStalledLog: a reader of the log that stands still keeps neither the limit nor a signal from ending the command,
 // nor its outcome from being recorded; and what it missed is said when it reads on.
 func TestStalledLog(t *testing.T) {
+	t.Parallel()
 	for name, signal := range map[string]syscall.Signal{"timeout": 0, "SIGTERM": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,7 +30,8 @@ func TestJobs(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
 	database := manyPools(t, 12, func(i int) string {
-		return fmt.Sprintf("cd %s; touch on%d; ls | grep -c ^on >> most; i=0; while [ $i -lt 500 ]; do echo line $i of %04d; i=$((i+1)); done; "+
+		return fmt.Sprintf("cd %s; touch on%d; ls | grep -c ^on >> most; i=0; while [ $i -lt 500 ]; do echo line $i "+
+			"of %04d; i=$((i+1)); done; "+
 			"sleep %s; rm on%d", directory, i, i, map[bool]string{true: "4", false: "0.3"}[i == 1], i)
 	})
 	begun := time.Now()
@@ -63,7 +64,8 @@ func TestJobs(t *testing.T) {
 	}
 }
 
-// TestJobsInterrupted: an interrupt reaches every command that runs, once; pools not yet begun are interrupted, unrecorded.
+// TestJobsInterrupted: an interrupt reaches every command that runs, once; pools not yet begun are interrupted,
+// unrecorded.
 func TestJobsInterrupted(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
@@ -86,7 +88,8 @@ func TestJobsInterrupted(t *testing.T) {
 	}
 	for i, record := range all {
 		content, err := os.ReadFile(fmt.Sprintf("%s/%d", directory, i+1))
-		if begun := i < 3; record["outcome"] != interrupted || begun != (err == nil) || begun && !bytes.HasSuffix(content, []byte("\nSIGINT\nsaved\n")) ||
+		if begun := i < 3; record["outcome"] != interrupted || begun != (err == nil) ||
+			begun && !bytes.HasSuffix(content, []byte("\nSIGINT\nsaved\n")) ||
 			bytes.Count(content, []byte("SIGINT")) > 1 || begun != (record["exit_code"] != nil) {
 			t.Errorf("pool %d: %v, %q", i+1, record, content)
 		}
@@ -114,9 +117,10 @@ func TestThousandPools(t *testing.T) {
 	}
 }
 
-// TestDatabaseDiesBeforeTheCommand: counts that were read decide, also when PostgreSQL is killed before the command; but
-// hosts that share the pool need it.
+// TestDatabaseDiesBeforeTheCommand: counts that were read decide, also when PostgreSQL is killed before the command;
+// but hosts that share the pool need it.
 func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		option string
 		code   int
@@ -127,7 +131,8 @@ func TestDatabaseDiesBeforeTheCommand(t *testing.T) {
 			c := ownCluster(t)
 			c.exec(t, "postgres", fileContent(t, "schema.sql"))
 			c.exec(t, "postgres", fmt.Sprintf(`INSERT INTO worker_pools (id, name, executor_command) VALUES
-				(1, 'a', 'kill -QUIT %d; while kill -0 %d 2>/dev/null && ! grep -q ") Z" /proc/%[1]d/stat; do sleep 0.1; done'), (2, 'b', 'true')`,
+				(1, 'a', 'kill -QUIT %d; while kill -0 %d 2>/dev/null && ! grep -q ") Z" /proc/%[1]d/stat; `+
+				`do sleep 0.1; done'), (2, 'b', 'true')`,
 				c.Server.Process.Pid, c.Server.Process.Pid))
 			state := newState(t)
 			r := vespene(t, "--database", c.address("postgres"), "--state", state, "--output", "json", test.option)

@@ -27,7 +27,8 @@ func TestGenerated(t *testing.T) {
 			writeFile(t, file, []byte(text))
 		}
 		if got, err := os.ReadFile(file); err != nil || string(got) != text {
-			t.Errorf("%s is not what the command line makes it (%v): UPDATE_GENERATED=1 go test -run TestGenerated", file, err)
+			t.Errorf("%s is not what the command line makes it (%v): UPDATE_GENERATED=1 go test -run TestGenerated",
+				file, err)
 		}
 	}
 }
@@ -52,7 +53,8 @@ func optionsOf(flags []cli.Flag) (all []option) {
 		}
 		documented := flag.(cli.DocGenerationFlag)
 		o.usage = documented.GetUsage()
-		if placeholder := regexp.MustCompile("`(.*?)`").FindStringSubmatch(o.usage); documented.TakesValue() && placeholder != nil {
+		if placeholder := regexp.MustCompile("`(.*?)`").FindStringSubmatch(o.usage); documented.TakesValue() &&
+			placeholder != nil {
 			o.value = placeholder[1]
 		}
 		o.usage, o.environment = strings.ReplaceAll(o.usage, "`", ""), documented.GetEnvVars()
@@ -99,24 +101,29 @@ func manualPage(t *testing.T, app *cli.App) string {
 		}
 	}
 	what, codes, _ := strings.Cut(app.Description, "\n\nExit codes")
-	fmt.Fprintf(&b, "vespene-autoscale 8 \"\" \"vespene-autoscale\" \"System Administration\"\n===\n\n# NAME\n\n%s \\- %s\n\n# SYNOPSIS\n\n", app.Name, app.Usage)
+	fmt.Fprintf(&b, "vespene-autoscale 8 \"\" \"vespene-autoscale\" \"System Administration\"\n===\n\n# NAME\n\n%s "+
+		"\\- %s\n\n# SYNOPSIS\n\n", app.Name, app.Usage)
 	for line := range strings.SplitSeq(app.UsageText, "\n") {
 		name, rest, _ := strings.Cut(line, " ")
 		fmt.Fprintf(&b, "**%s** %s\n\n", name, strings.ReplaceAll(rest, "|", " | "))
 	}
 	fmt.Fprintf(&b, "# DESCRIPTION\n\n%s\n\n# OPTIONS\n\n", what)
 	options(app.Flags, "")
-	fmt.Fprintf(&b, "# COMMANDS\n\nThe options of a command stand behind it. Those that are described above have the same meaning.\n\n")
+	fmt.Fprintf(&b, "# COMMANDS\n\nThe options of a command stand behind it. Those that are described above have the "+
+		"same meaning.\n\n")
 	for _, command := range app.Commands {
 		fmt.Fprintf(&b, "### %s: %s\n\n%s\n\n", command.Name, command.Usage, command.Description)
 		fmt.Fprintf(&b, "Options: %s\n\n", words(command.Flags))
 		options(command.Flags, words(app.Flags))
 	}
-	fmt.Fprintf(&b, "# EXIT STATUS\n\nExit codes%s\n\n", regexp.MustCompile(`(?m)^ *(\S+)  (.*)$`).ReplaceAllString(codes, "\n**$1**\n:   $2\n"))
+	fmt.Fprintf(&b, "# EXIT STATUS\n\nExit codes%s\n\n",
+		regexp.MustCompile(`(?m)^ *(\S+)  (.*)$`).ReplaceAllString(codes, "\n**$1**\n:   $2\n"))
 	b.WriteString(`# FILES
 
 **` + escape(credentialFile) + `**
-:   the database's address, postgres://USER:PASSWORD@HOST/NAME; mode 0640, group vespene\-autoscale. Under systemd it must exist; where it is empty, the PG\* variables count.
+:   the database's address, postgres://USER:PASSWORD@HOST/NAME; mode 0640, group vespene\-autoscale. ` +
+		`Under systemd it ` +
+		`must exist; where it is empty, the PG\* variables count.
 
 **/etc/vespene-autoscale/environment**
 :   variables for the service: those of the options above, and what the pools' commands need
@@ -264,8 +271,9 @@ func fishCompletion(t *testing.T, app *cli.App) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = strings.NewReplacer(" -l q ", " -s q ", "complete -r -c", "complete -f -c", " -l output -r ", " -l output -r -a 'text json' ", "`", "",
-		"fish shell completion\n", "fish shell completion, "+generated+"\n").Replace(text)
+	text = strings.NewReplacer(" -l q ", " -s q ", "complete -r -c", "complete -f -c", " -l output -r ",
+		" -l output -r -a 'text json' ", "`", "", "fish shell completion\n", "fish shell completion, "+generated+
+			"\n").Replace(text)
 	return regexp.MustCompile(`(?m) (\(|\[).*'$|;.*'$`).ReplaceAllString(text, "'")
 }
 
@@ -273,12 +281,15 @@ func fishCompletion(t *testing.T, app *cli.App) string {
 func TestCompletions(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ shell, script, want string }{
-		{"bash", `. packaging/completion/vespene-autoscale.bash; complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _vespene_autoscale; echo "${COMPREPLY[@]}"; }
-			complete_words vespene-autoscale st; complete_words vespene-autoscale --da; complete_words vespene-autoscale history --si
+		{"bash", `. packaging/completion/vespene-autoscale.bash; complete_words() { COMP_WORDS=("$@"); ` +
+			`COMP_CWORD=$(($# - 1)); COMPREPLY=(); _vespene_autoscale; echo "${COMPREPLY[@]}"; }
+			complete_words vespene-autoscale st; complete_words vespene-autoscale --da; complete_words ` +
+			`vespene-autoscale history --si
 			complete_words vespene-autoscale status --for; complete_words vespene-autoscale --output = j`,
 			"status\n--database\n--since\n\njson\n"},
 		{"fish", `source packaging/completion/vespene-autoscale.fish
-			for line in 'vespene-autoscale st' 'vespene-autoscale --dat' 'vespene-autoscale history --si' 'vespene-autoscale status --for' 'vespene-autoscale --output j'
+			for line in 'vespene-autoscale st' 'vespene-autoscale --dat' 'vespene-autoscale history --si' ` +
+			`'vespene-autoscale status --for' 'vespene-autoscale --output j'
 				complete -C $line | cut -f1 | string join ' '
 			end; true`, "status\n--database\n--since\njson\n"},
 		{"zsh", `zsh -n packaging/completion/_vespene-autoscale && echo good`, "good\n"},

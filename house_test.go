@@ -6,12 +6,15 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"io/fs"
 	"maps"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // imports stands in for every imported package: only what package main declares is asked about.
@@ -95,5 +98,50 @@ func TestHouse(t *testing.T) {
 	}
 	if len(table) != len(all) {
 		t.Errorf("CONTRIBUTING.md's table has %v", slices.Sorted(maps.Keys(table)))
+	}
+}
+
+// TestForm: every Go file can be read without scrolling sideways; and what is no test, without losing the thread.
+func TestForm(t *testing.T) {
+	t.Parallel()
+	const widest, longestFile, longestFunction = 120, 600, 80
+	files := 0
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(name) != ".go" {
+			return err
+		}
+		files++
+		number := 0
+		for line := range strings.Lines(string(contentOf(t, name))) {
+			number++
+			line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", "    ")
+			if columns := utf8.RuneCountInString(line); columns > widest {
+				t.Errorf("%s:%d: %d columns, of %d at most", name, number, columns, widest)
+			}
+		}
+		if strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		if number > longestFile {
+			t.Errorf("%s:%d: %d lines, of %d at most", name, number, number, longestFile)
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, declaration := range file.Decls {
+			if function, ok := declaration.(*ast.FuncDecl); ok {
+				first, last := fset.Position(function.Pos()).Line, fset.Position(function.End()).Line
+				if lines := last - first + 1; lines > longestFunction {
+					t.Errorf("%s:%d: %s has %d lines, of %d at most", name, first, function.Name,
+						lines, longestFunction)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 50 {
+		t.Errorf("%d files, %v", files, err)
 	}
 }

@@ -30,13 +30,22 @@ func TestMain(m *testing.M) {
 	testscript.Main(withCluster{m}, commands)
 }
 
-// onThisHost is main on a host whose clock is ahead by $TEST_CLOCK, or has stopped at $TEST_NOW.
+// onThisHost is main on a host whose clock is ahead by $TEST_CLOCK, or by a minute and a second from when the file
+// $TEST_LEAP exists, or has stopped at $TEST_NOW.
 func onThisHost() {
 	if now, err := time.Parse(time.RFC3339, os.Getenv("TEST_NOW")); err == nil {
 		clock = func() time.Time { return now }
 	}
 	if ahead, err := time.ParseDuration(os.Getenv("TEST_CLOCK")); err == nil {
 		clock = func() time.Time { return time.Now().Add(ahead) }
+	}
+	if leap := os.Getenv("TEST_LEAP"); leap != "" {
+		clock = func() time.Time {
+			if _, err := os.Stat(leap); err != nil {
+				return time.Now()
+			}
+			return time.Now().Add(61 * time.Second)
+		}
 	}
 	main()
 }
@@ -71,6 +80,9 @@ type ran struct {
 	code           int
 	stdout, stderr string
 }
+
+// demo is the demo's database.
+const demo = "sqlite:testdata/vespene.sql"
 
 // program is the program with these arguments, in a directory of its own, not yet started.
 func program(t testing.TB, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
@@ -128,7 +140,8 @@ func sqliteDatabase(t testing.TB, statements ...string) string {
 // onePool is a database with one pool, web, of two queued builds, and that command.
 func onePool(t testing.TB, command string) string {
 	return sqliteDatabase(t,
-		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '"+strings.ReplaceAll(command, "'", "''")+"')",
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'web', '"+strings.ReplaceAll(command,
+			"'", "''")+"')",
 		"INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 2)")
 }
 

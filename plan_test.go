@@ -54,35 +54,42 @@ func TestPlan(t *testing.T) {
 		{source: "real database: AmazonLinux",
 			columns: columns{"multiplier": 1.5, "excess": int64(2), "minimum": int64(1), "maximum": int64(40)},
 			builds:  10, projects: 7, running: 4, raw: "23", size: 23, queuedSize: 10},
-		{source: "real database: win-2019", columns: columns{"build_latest": true, "queued_weight": 2.0, "running_weight": 0.5,
-			"minimum": int64(2), "maximum": int64(8)}, builds: 7, projects: 3, running: 3, raw: "7.5", size: 8, queuedSize: 3},
+		{source: "real database: win-2019", columns: columns{"build_latest": true, "queued_weight": 2.0,
+			"running_weight": 0.5, "minimum": int64(2), "maximum": int64(8)}, builds: 7, projects: 3, running: 3,
+			raw: "7.5", size: 8, queuedSize: 3},
 		{source: "real database: Bob's Pool",
 			columns: columns{"build_latest": true, "excess": int64(1), "minimum": int64(3)},
 			builds:  3, projects: 3, running: 1, raw: "5", size: 5, queuedSize: 3},
 
 		// The rows of "what Vespene's own autoscaler does", measured on the real program; ours follow its manual.
 		{source: "its size is over queued builds only", builds: 2, running: 5, raw: "7", size: 7, queuedSize: 2},
-		{source: "its queued_size is the formula over queued + running", columns: columns{"multiplier": 2.0, "excess": int64(1)},
+		{source: "its queued_size is the formula over queued + running", columns: columns{"multiplier": 2.0,
+			"excess": int64(1)},
 			builds: 3, running: 1, raw: "9", size: 9, queuedSize: 3},
-		{source: "its queued_size is not held", columns: columns{"minimum": int64(4)}, builds: 1, raw: "1", size: 4, queuedSize: 4,
-			capped: "minimum"},
-		{source: "it never uses queued_weight", columns: columns{"queued_weight": 3.0}, builds: 2, raw: "6", size: 6, queuedSize: 2},
-		{source: "it never uses running_weight", columns: columns{"running_weight": 0.5}, running: 3, raw: "1.5", size: 2},
-		{source: "× 1.5 + 2 on 11 is 19", columns: columns{"multiplier": 1.5, "excess": int64(2), "maximum": int64(100)},
+		{source: "its queued_size is not held", columns: columns{"minimum": int64(4)}, builds: 1, raw: "1", size: 4,
+			queuedSize: 4, capped: "minimum"},
+		{source: "it never uses queued_weight", columns: columns{"queued_weight": 3.0}, builds: 2, raw: "6", size: 6,
+			queuedSize: 2},
+		{source: "it never uses running_weight", columns: columns{"running_weight": 0.5}, running: 3,
+			raw: "1.5", size: 2},
+		{source: "× 1.5 + 2 on 11 is 19", columns: columns{"multiplier": 1.5, "excess": int64(2),
+			"maximum": int64(100)},
 			builds: 11, raw: "18.5", size: 19, queuedSize: 11},
-		{source: "the manual's min(max(b2, maximum), minimum) is meant the right way round: above", builds: 50, raw: "50",
-			size: 10, queuedSize: 10, capped: "maximum"},
+		{source: "the manual's min(max(b2, maximum), minimum) is meant the right way round: above",
+			builds: 50, raw: "50", size: 10, queuedSize: 10, capped: "maximum"},
 		{source: "the manual's min(max(b2, maximum), minimum) is meant the right way round: below",
 			columns: columns{"minimum": int64(2)}, raw: "0", size: 2, queuedSize: 2, capped: "minimum"},
 		{source: "four workers per instance: 0.25 where size counts instances", columns: columns{"multiplier": 0.25},
 			builds: 5, running: 4, raw: "2.25", size: 3, queuedSize: 5},
 
-		{source: "binary fractions: 50 × 1.1 is 56 in floating point", columns: columns{"multiplier": 1.1, "maximum": int64(100)},
+		{source: "binary fractions: 50 × 1.1 is 56 in floating point", columns: columns{"multiplier": 1.1,
+			"maximum": int64(100)},
 			builds: 50, raw: "55", size: 55, queuedSize: 50},
-		{source: "binary fractions: 0.1 × 3", columns: columns{"queued_weight": 0.1, "multiplier": 10.0}, builds: 3, raw: "3",
-			size: 3, queuedSize: 3},
-		{source: "int(+Inf) is the least integer: beyond any", columns: columns{"queued_weight": 1e308, "multiplier": 1e308,
-			"maximum": int64(math.MaxInt64)}, builds: math.MaxInt64, raw: "9.2233720368547758e+634", size: math.MaxInt64,
+		{source: "binary fractions: 0.1 × 3", columns: columns{"queued_weight": 0.1, "multiplier": 10.0},
+			builds: 3, raw: "3", size: 3, queuedSize: 3},
+		{source: "int(+Inf) is the least integer: beyond any", columns: columns{"queued_weight": 1e308,
+			"multiplier": 1e308, "maximum": int64(math.MaxInt64)}, builds: math.MaxInt64,
+			raw: "9.2233720368547758e+634", size: math.MaxInt64,
 			queuedSize: math.MaxInt64, capped: "maximum"},
 		{source: "the least weight", columns: columns{"queued_weight": math.SmallestNonzeroFloat64}, builds: 1,
 			raw: "5e-324", size: 1, queuedSize: 1},
@@ -90,15 +97,15 @@ func TestPlan(t *testing.T) {
 			capped: "minimum"},
 		{source: "rounded up to a bound is not held to it", columns: columns{"maximum": int64(3), "multiplier": 0.5},
 			builds: 5, raw: "2.5", size: 3, queuedSize: 3},
-		{source: "SQLite's whole numbers in a column of no type", columns: columns{"multiplier": int64(2)}, builds: 2, raw: "4",
-			size: 4, queuedSize: 2},
+		{source: "SQLite's whole numbers in a column of no type", columns: columns{"multiplier": int64(2)},
+			builds: 2, raw: "4", size: 4, queuedSize: 2},
 	} {
 		t.Run(test.source, func(t *testing.T) {
 			p := testPool(test.columns)
 			p.queuedBuilds, p.queuedProjects, p.running = test.builds, test.projects, test.running
 			got := planOf(t, p)
-			if raw := decimalString(got.raw); raw != test.raw || got.size != test.size || got.queuedSize != test.queuedSize ||
-				got.capped != test.capped {
+			if raw := decimalString(got.raw); raw != test.raw || got.size != test.size ||
+				got.queuedSize != test.queuedSize || got.capped != test.capped {
 				t.Errorf("raw %s, size %d, queued_size %d, capped %q; want %s, %d, %d, %q",
 					raw, got.size, got.queuedSize, got.capped, test.raw, test.size, test.queuedSize, test.capped)
 			}
@@ -143,7 +150,8 @@ func TestInvalidSettings(t *testing.T) {
 		}
 	}
 	for _, empty := range []any{nil, "", " ", "{}", "[]", " [ ]\n"} {
-		if s, err := testPool(map[string]any{"variables": empty}).checked(plugins{}); err != nil || len(s.variables) != 0 {
+		if s, err := testPool(map[string]any{"variables": empty}).checked(plugins{}); err != nil ||
+			len(s.variables) != 0 {
 			t.Errorf("variables %q: %v, %v; want none", empty, s.variables, err)
 		}
 	}
@@ -198,9 +206,10 @@ func TestDecimalString(t *testing.T) {
 // FuzzPlan: whatever the settings, the size lies within its bounds, is what exact arithmetic gives, and does not fall
 // when one more build is queued.
 func FuzzPlan(f *testing.F) {
-	f.Fuzz(func(t *testing.T, queued, running int64, queuedWeight, runningWeight, multiplier float64, excess, minimum, maximum int64) {
-		p := testPool(map[string]any{"queued_weight": queuedWeight, "running_weight": runningWeight, "multiplier": multiplier,
-			"excess": excess, "minimum": minimum, "maximum": maximum})
+	f.Fuzz(func(t *testing.T, queued, running int64, queuedWeight, runningWeight, multiplier float64, excess, minimum,
+		maximum int64) {
+		p := testPool(map[string]any{"queued_weight": queuedWeight, "running_weight": runningWeight,
+			"multiplier": multiplier, "excess": excess, "minimum": minimum, "maximum": maximum})
 		p.queuedBuilds, p.running = max(queued, 0)/2, max(running, 0)
 		s, err := p.checked(plugins{})
 		wellFormed := minimum >= 0 && minimum <= maximum
@@ -222,7 +231,8 @@ func FuzzPlan(f *testing.F) {
 			}
 		}
 		if second.size < first.size || second.queuedSize < first.queuedSize {
-			t.Fatalf("one more build, and %d, %d become %d, %d", first.size, first.queuedSize, second.size, second.queuedSize)
+			t.Fatalf("one more build, and %d, %d become %d, %d", first.size, first.queuedSize, second.size,
+				second.queuedSize)
 		}
 		exact := func(f float64) *big.Rat {
 			r, ok := new(big.Rat).SetString(strconv.FormatFloat(f, 'e', -1, 64))
@@ -246,7 +256,8 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
-// FuzzVariables: a pool's variables are an error of one line, or what JSON means by them, in values that a template knows.
+// FuzzVariables: a pool's variables are an error of one line, or what JSON means by them, in values that a template
+// knows.
 func FuzzVariables(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		variables, err := parseVariables(text)
@@ -256,7 +267,8 @@ func FuzzVariables(f *testing.F) {
 			t.Fatalf("%q is a JSON object: %v, and error %v", text, isObject, err)
 		}
 		if err != nil {
-			if !strings.HasPrefix(err.Error(), "variables is not a JSON object: ") || strings.Contains(err.Error(), "\n") {
+			if !strings.HasPrefix(err.Error(), "variables is not a JSON object: ") ||
+				strings.Contains(err.Error(), "\n") {
 				t.Fatalf("%q: error %q", text, err)
 			}
 			return
@@ -294,43 +306,66 @@ func steadyPool(object string, columns map[string]any) pool {
 // TestSteadinessRefused: an unknown key, a wrong type and an impossible value are errors that name the key.
 func TestSteadinessRefused(t *testing.T) {
 	for object, want := range map[string]string{
-		`3`:                                     `autoscaling is 3, which is not an object`,
-		`null`:                                  `autoscaling is null, which is not an object`,
-		`{"scale_down_minute": 3}`:              `autoscaling.scale_down_minute means nothing (known: scale_down_minutes, max_step_up, max_step_down, schedule, stale_builds)`,
-		`{"scale_down_minutes": "3"}`:           `autoscaling.scale_down_minutes is "3", which is not a whole number from 0 to 129600`,
-		`{"scale_down_minutes": 1.5}`:           `autoscaling.scale_down_minutes is 1.5, which is not a whole number`,
-		`{"scale_down_minutes": -1}`:            `autoscaling.scale_down_minutes is -1, which is not a whole number`,
-		`{"scale_down_minutes": 129601}`:        `autoscaling.scale_down_minutes is 129601, which is not a whole number`, // older evaluations are gone
-		`{"max_step_up": null}`:                 `autoscaling.max_step_up is null, which is not a whole number`,
-		`{"max_step_down": -3}`:                 `autoscaling.max_step_down is -3, which is not a whole number`,
-		`{"max_step_up": 99999999999999999999}`: `autoscaling.max_step_up is "99999999999999999999", which is not a whole number`,
-		`{"stale_builds": "count"}`:             `autoscaling.stale_builds is "count", which is not "ignore"`,
-		`{"stale_builds": true}`:                `autoscaling.stale_builds is true, which is not "ignore"`,
-		`{"schedule": {}}`:                      `autoscaling.schedule is {}, which is not a list`,
-		`{"schedule": [3]}`:                     `autoscaling.schedule[0] is 3, which is not an object`,
-		`{"schedule": [{}]}`:                    `autoscaling.schedule[0] has no key when`,
-		`{"schedule": [{"minimum": 3}]}`:        `autoscaling.schedule[0] has no key when`,
-		`{"schedule": [{"when": "* * * * *"}, {"when": "* 25 * * *"}]}`: `autoscaling.schedule[1].when is "* 25 * * *", which is not a cron expression of five fields`,
-		`{"schedule": [{"when": "* * * *"}]}`:                           `autoscaling.schedule[0].when is "* * * *", which is not a cron expression`,
-		`{"schedule": [{"when": "0 * * * * *"}]}`:                       `autoscaling.schedule[0].when is "0 * * * * *", which is not a cron expression`,
-		`{"schedule": [{"when": "@daily"}]}`:                            `autoscaling.schedule[0].when is "@daily", which is not a cron expression`,
-		`{"schedule": [{"when": 5}]}`:                                   `autoscaling.schedule[0].when is 5, which is not a cron expression`,
-		`{"schedule": [{"when": "* * * * *", "timezone": "Berlin"}]}`:   `autoscaling.schedule[0].timezone is "Berlin", which is not a time zone such as Europe/Berlin`,
-		`{"schedule": [{"when": "* * * * *", "timezone": ""}]}`:         `autoscaling.schedule[0].timezone is "", which is not a time zone`,
-		`{"schedule": [{"when": "* * * * *", "timezone": "Local"}]}`:    `autoscaling.schedule[0].timezone is "Local", which is not a time zone`,
-		`{"schedule": [{"when": "* * * * *", "timezone": 2}]}`:          `autoscaling.schedule[0].timezone is 2, which is not a time zone`,
-		`{"schedule": [{"when": "* * * * *", "minimum": -1}]}`:          `autoscaling.schedule[0].minimum is -1, which is not a whole number`,
-		`{"schedule": [{"when": "* * * * *", "excess": 0.5}]}`:          `autoscaling.schedule[0].excess is 0.5, which is not a whole number`,
-		`{"schedule": [{"when": "* * * * *", "multiplier": 2}]}`:        `autoscaling.schedule[0].multiplier means nothing (known: when, timezone, minimum, maximum, excess)`,
-		`{"schedule": [{"when": "* * * * *", "minimum": 11}]}`:          `autoscaling.schedule[0]: minimum 11 is above maximum 10`, // the pool's own
+		`3`:    `autoscaling is 3, which is not an object`,
+		`null`: `autoscaling is null, which is not an object`,
+		`{"scale_down_minute": 3}`: `autoscaling.scale_down_minute means nothing (known: ` +
+			`scale_down_minutes, max_step_up, max_step_down, schedule, stale_builds)`,
+		`{"scale_down_minutes": "3"}`: `autoscaling.scale_down_minutes is "3", ` +
+			`which is not a whole number from 0 to 129600`,
+		`{"scale_down_minutes": 1.5}`: `autoscaling.scale_down_minutes is 1.5, ` +
+			`which is not a whole number`,
+		`{"scale_down_minutes": -1}`: `autoscaling.scale_down_minutes is -1, ` +
+			`which is not a whole number`,
+		// older evaluations are gone
+		`{"scale_down_minutes": 129601}`: `autoscaling.scale_down_minutes is 129601, ` +
+			`which is not a whole number`,
+		`{"max_step_up": null}`: `autoscaling.max_step_up is null, which is not a whole number`,
+		`{"max_step_down": -3}`: `autoscaling.max_step_down is -3, which is not a whole number`,
+		`{"max_step_up": 99999999999999999999}`: `autoscaling.max_step_up is "99999999999999999999", ` +
+			`which is not a whole number`,
+		`{"stale_builds": "count"}`:      `autoscaling.stale_builds is "count", which is not "ignore"`,
+		`{"stale_builds": true}`:         `autoscaling.stale_builds is true, which is not "ignore"`,
+		`{"schedule": {}}`:               `autoscaling.schedule is {}, which is not a list`,
+		`{"schedule": [3]}`:              `autoscaling.schedule[0] is 3, which is not an object`,
+		`{"schedule": [{}]}`:             `autoscaling.schedule[0] has no key when`,
+		`{"schedule": [{"minimum": 3}]}`: `autoscaling.schedule[0] has no key when`,
+		`{"schedule": [{"when": "* * * * *"}, {"when": "* 25 * * *"}]}`: `autoscaling.schedule[1].when is ` +
+			`"* 25 * * *", which is not a cron expression of five fields`,
+		`{"schedule": [{"when": "* * * *"}]}`: `autoscaling.schedule[0].when is "* * * *", ` +
+			`which is not a cron expression`,
+		`{"schedule": [{"when": "0 * * * * *"}]}`: `autoscaling.schedule[0].when is "0 * * * * *", ` +
+			`which is not a cron expression`,
+		`{"schedule": [{"when": "@daily"}]}`: `autoscaling.schedule[0].when is "@daily", ` +
+			`which is not a cron expression`,
+		`{"schedule": [{"when": 5}]}`: `autoscaling.schedule[0].when is 5, ` +
+			`which is not a cron expression`,
+		`{"schedule": [{"when": "* * * * *", "timezone": "Berlin"}]}`: `autoscaling.schedule[0].timezone ` +
+			`is "Berlin", which is not a time zone such as Europe/Berlin`,
+		`{"schedule": [{"when": "* * * * *", "timezone": ""}]}`: `autoscaling.schedule[0].timezone is "", ` +
+			`which is not a time zone`,
+		`{"schedule": [{"when": "* * * * *", "timezone": "Local"}]}`: `autoscaling.schedule[0].timezone is "Local", ` +
+			`which is not a time zone`,
+		`{"schedule": [{"when": "* * * * *", "timezone": 2}]}`: `autoscaling.schedule[0].timezone is 2, ` +
+			`which is not a time zone`,
+		`{"schedule": [{"when": "* * * * *", "minimum": -1}]}`: `autoscaling.schedule[0].minimum is -1, ` +
+			`which is not a whole number`,
+		`{"schedule": [{"when": "* * * * *", "excess": 0.5}]}`: `autoscaling.schedule[0].excess is 0.5, ` +
+			`which is not a whole number`,
+		`{"schedule": [{"when": "* * * * *", "multiplier": 2}]}`: `autoscaling.schedule[0].multiplier means nothing ` +
+			`(known: when, timezone, minimum, maximum, excess)`,
+		// the pool's own
+		`{"schedule": [{"when": "* * * * *", "minimum": 11}]}`: `autoscaling.schedule[0]: minimum 11 ` +
+			`is above maximum 10`,
 	} {
 		_, err := steadyPool(object, nil).checked(plugins{})
 		if err == nil || !strings.HasPrefix(err.Error(), "variables: "+want) {
 			t.Errorf("%s: %v, want %s", object, err, want)
 		}
 	}
-	for _, object := range []string{`{}`, `{"schedule": []}`, `{"scale_down_minutes": 0, "max_step_up": 0, "max_step_down": 0}`,
-		`{"schedule": [{"when": "*/5 8-17 1,15 jan-mar mon-fri"}, {"when": "0 0 * * 7", "timezone": "UTC", "excess": -3, "minimum": 3, "maximum": 3}]}`} {
+	for _, object := range []string{`{}`, `{"schedule": []}`,
+		`{"scale_down_minutes": 0, "max_step_up": 0, "max_step_down": 0}`,
+		`{"schedule": [{"when": "*/5 8-17 1,15 jan-mar mon-fri"}, {"when": "0 0 * * 7", "timezone": "UTC", ` +
+			`"excess": -3, "minimum": 3, "maximum": 3}]}`} {
 		if _, err := steadyPool(object, nil).checked(plugins{}); err != nil {
 			t.Errorf("%s: %v", object, err)
 		}
@@ -350,24 +385,34 @@ func TestSteadied(t *testing.T) {
 		steps             []step
 	}{
 		{name: "without the object", object: `{}`, queued: 7, previous: 1, largest: 9, size: 7},
-		{name: "the largest in the last minutes", object: `{"scale_down_minutes": 30}`, queued: 3, previous: 9, largest: 8, size: 8, steps: []step{{"scale_down_minutes", 3, 8}}},
-		{name: "of which the plan is one", object: `{"scale_down_minutes": 30}`, queued: 7, previous: 2, largest: 4, size: 7, steps: []step{{"scale_down_minutes", 7, 7}}},
+		{name: "the largest in the last minutes", object: `{"scale_down_minutes": 30}`, queued: 3, previous: 9,
+			largest: 8, size: 8, steps: []step{{"scale_down_minutes", 3, 8}}},
+		{name: "of which the plan is one", object: `{"scale_down_minutes": 30}`, queued: 7, previous: 2, largest: 4,
+			size: 7, steps: []step{{"scale_down_minutes", 7, 7}}},
 		{name: "nothing was planned", object: `{"scale_down_minutes": 30}`, queued: 7, size: 7},
-		{name: "one at a time up", object: `{"max_step_up": 1}`, queued: 9, previous: 3, size: 4, steps: []step{{"max_step_up", 9, 4}}},
+		{name: "one at a time up", object: `{"max_step_up": 1}`, queued: 9, previous: 3, size: 4,
+			steps: []step{{"max_step_up", 9, 4}}},
 		{name: "up, with nothing to count from", object: `{"max_step_up": 1}`, queued: 9, size: 9},
-		{name: "up, but going down", object: `{"max_step_up": 1}`, queued: 2, previous: 9, size: 2, steps: []step{{"max_step_up", 2, 2}}},
-		{name: "two at a time down", object: `{"max_step_down": 2}`, queued: 0, previous: 9, size: 7, steps: []step{{"max_step_down", 0, 7}}},
-		{name: "never down", object: `{"max_step_down": 0}`, queued: 0, previous: 9, size: 9, steps: []step{{"max_step_down", 0, 9}}},
-		{name: "both, and the largest", object: `{"scale_down_minutes": 9, "max_step_up": 3, "max_step_down": 2}`, queued: 1, previous: 4, largest: 10, size: 7,
-			steps: []step{{"scale_down_minutes", 1, 10}, {"max_step_up", 10, 7}, {"max_step_down", 7, 7}}},
-		{name: "the bounds hold last, above", object: `{"scale_down_minutes": 9}`, queued: 1, largest: 50, size: 10, capped: "maximum",
-			steps: []step{{"scale_down_minutes", 1, 50}, {"maximum", 50, 10}}},
-		{name: "the bounds hold last, below", object: `{"max_step_up": 1}`, columns: map[string]any{"minimum": int64(5)}, queued: 9, previous: 2, size: 5, capped: "minimum",
+		{name: "up, but going down", object: `{"max_step_up": 1}`, queued: 2, previous: 9, size: 2,
+			steps: []step{{"max_step_up", 2, 2}}},
+		{name: "two at a time down", object: `{"max_step_down": 2}`, queued: 0, previous: 9, size: 7,
+			steps: []step{{"max_step_down", 0, 7}}},
+		{name: "never down", object: `{"max_step_down": 0}`, queued: 0, previous: 9, size: 9,
+			steps: []step{{"max_step_down", 0, 9}}},
+		{name: "both, and the largest", object: `{"scale_down_minutes": 9, "max_step_up": 3, "max_step_down": 2}`,
+			queued: 1, previous: 4, largest: 10, size: 7, steps: []step{{"scale_down_minutes", 1, 10},
+				{"max_step_up", 10, 7}, {"max_step_down", 7, 7}}},
+		{name: "the bounds hold last, above", object: `{"scale_down_minutes": 9}`, queued: 1, largest: 50, size: 10,
+			capped: "maximum", steps: []step{{"scale_down_minutes", 1, 50}, {"maximum", 50, 10}}},
+		{name: "the bounds hold last, below", object: `{"max_step_up": 1}`,
+			columns: map[string]any{"minimum": int64(5)}, queued: 9, previous: 2, size: 5, capped: "minimum",
 			steps: []step{{"max_step_up", 9, 3}, {"minimum", 3, 5}}},
-		{name: "a maximum that was lowered", object: `{"max_step_down": 1}`, queued: 3, previous: 40, size: 10, capped: "maximum",
-			steps: []step{{"max_step_down", 3, 39}, {"maximum", 39, 10}}},
-		{name: "capped by the formula stays", object: `{"max_step_up": 20}`, queued: 90, previous: 2, size: 10, capped: "maximum", steps: []step{{"max_step_up", 10, 10}}},
-		{name: "no overflow", object: `{"max_step_up": 9223372036854775807}`, queued: 4, previous: math.MaxInt64, size: 4, steps: []step{{"max_step_up", 4, 4}}},
+		{name: "a maximum that was lowered", object: `{"max_step_down": 1}`, queued: 3, previous: 40, size: 10,
+			capped: "maximum", steps: []step{{"max_step_down", 3, 39}, {"maximum", 39, 10}}},
+		{name: "capped by the formula stays", object: `{"max_step_up": 20}`, queued: 90, previous: 2, size: 10,
+			capped: "maximum", steps: []step{{"max_step_up", 10, 10}}},
+		{name: "no overflow", object: `{"max_step_up": 9223372036854775807}`, queued: 4, previous: math.MaxInt64,
+			size: 4, steps: []step{{"max_step_up", 4, 4}}},
 	} {
 		p := steadyPool(test.object, test.columns)
 		p.queuedBuilds = test.queued
@@ -386,8 +431,10 @@ func TestSteadied(t *testing.T) {
 
 // TestSchedule: the last entry that matches the minute, on the clocks of its zone, also where those are changed.
 func TestSchedule(t *testing.T) {
-	const office = `{"schedule": [{"when": "* 8-17 * * mon-fri", "timezone": "Europe/Berlin", "minimum": 5, "maximum": 40, "excess": 2},
-		{"when": "* 2 * * *", "timezone": "Europe/Berlin", "minimum": 7}, {"when": "0-29 12 24 12 *", "timezone": "America/New_York", "maximum": 1}]}`
+	const office = `{"schedule": [{"when": "* 8-17 * * mon-fri", "timezone": "Europe/Berlin", "minimum": 5, ` +
+		`"maximum": 40, "excess": 2},
+		{"when": "* 2 * * *", "timezone": "Europe/Berlin", "minimum": 7}, {"when": "0-29 12 24 12 *", ` +
+		`"timezone": "America/New_York", "maximum": 1}]}`
 	for _, test := range []struct {
 		at   string
 		size int64 // of 3 queued builds
@@ -420,7 +467,8 @@ func TestSchedule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := newPlan(p, s, at); got.size != test.size || len(got.steps) > 1 || len(got.steps) == 1 && got.steps[0].Before != 3 {
+		if got := newPlan(p, s, at); got.size != test.size || len(got.steps) > 1 ||
+			len(got.steps) == 1 && got.steps[0].Before != 3 {
 			t.Errorf("%s (%s): size %d by %v, want %d", test.at, test.why, got.size, got.steps, test.size)
 		}
 	}
@@ -431,7 +479,8 @@ func TestStaleBuilds(t *testing.T) {
 	p := steadyPool(`{"stale_builds": "ignore"}`, nil)
 	p.queuedBuilds, p.queuedProjects, p.running = 8, 5, 4
 	p.staleQueued, p.freshProjects, p.overdue.count = 3, 2, 1
-	if got := planOf(t, p); got.queued != 5 || got.running != 3 || got.size != 8 || got.queuedSize != 5 || !slices.Equal(got.steps, []step{{"stale_builds", 10, 8}}) {
+	if got := planOf(t, p); got.queued != 5 || got.running != 3 || got.size != 8 || got.queuedSize != 5 ||
+		!slices.Equal(got.steps, []step{{"stale_builds", 10, 8}}) {
 		t.Errorf("queued %d, running %d, size %d, steps %v", got.queued, got.running, got.size, got.steps)
 	}
 	p.columns.set("build_latest", true)
@@ -448,7 +497,8 @@ func TestStaleBuilds(t *testing.T) {
 func FuzzSteadied(f *testing.F) {
 	f.Add(int64(3), int64(9), int64(8), int64(30), int64(1), int64(2), int64(1), int64(10))
 	f.Add(int64(0), int64(-1), int64(-1), int64(0), int64(-1), int64(-1), int64(0), int64(math.MaxInt64))
-	f.Add(int64(7), int64(math.MaxInt64), int64(3), int64(1), int64(math.MaxInt64), int64(math.MaxInt64), int64(2), int64(5))
+	f.Add(int64(7), int64(math.MaxInt64), int64(3), int64(1), int64(math.MaxInt64), int64(math.MaxInt64),
+		int64(2), int64(5))
 	f.Fuzz(func(t *testing.T, queued, previous, largest, minutes, up, down, minimum, maximum int64) {
 		natural := func(n int64) *int64 {
 			if n < 0 {

@@ -125,6 +125,7 @@ func TestQuestion(t *testing.T) {
 
 // TestBadPlugins: whatever a program does but answer, its pool is invalid and nothing is run; the other is served.
 func TestBadPlugins(t *testing.T) {
+	t.Parallel()
 	fine := plugin(t, `echo '{"size": 1, "queued_size": 1}'`)
 	notExecutable := plugin(t, "true")
 	chmod(t, notExecutable, 0o600)

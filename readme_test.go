@@ -39,7 +39,8 @@ func TestReadmeTranscripts(t *testing.T) {
 			if strings.Contains(command, "sudo") { // an hour until now, and not until the commands before were compiled
 				installed = fmt.Sprintf("VESPENE_AUTOSCALE_DATABASE=%s VESPENE_AUTOSCALE_STATE=%s ", demo, anHour(t))
 			}
-			cmd := exec.Command("sh", "-c", strings.NewReplacer("/tmp/vespene-autoscale", directory+"/state", "sudo -u vespene-autoscale ", installed).Replace(command))
+			cmd := exec.Command("sh", "-c", strings.NewReplacer("/tmp/vespene-autoscale", directory+"/state",
+				"sudo -u vespene-autoscale ", installed).Replace(command))
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			got, err := cmd.Output()
@@ -59,13 +60,16 @@ func TestReadmeTranscripts(t *testing.T) {
 
 // anHour is a state file with an hour of the demo's pools.
 func anHour(t *testing.T) (state string) {
-	began := func(pool string, since time.Duration, queued, running, size int64, how string, exitCode int, err string) evaluation {
-		return evaluation{pool: pool, started: ago(since), queued: queued, running: running, size: size, queuedSize: queued,
-			outcome: outcome{ended: ago(since).Add(2317 * time.Millisecond), outcome: how, exitCode: &exitCode, err: err}}
+	began := func(pool string, since time.Duration, queued, running, size int64, how string, exitCode int,
+		err string) evaluation {
+		return evaluation{pool: pool, started: ago(since), queued: queued, running: running, size: size,
+			queuedSize: queued, outcome: outcome{ended: ago(since).Add(2317 * time.Millisecond), outcome: how,
+				exitCode: &exitCode, err: err}}
 	}
 	return pastOf(t, demo, "",
 		began("linux", 58*time.Minute, 1, 0, 1, scaled, 0, ""), began("linux", 46*time.Minute, 2, 1, 3, scaled, 0, ""),
-		began("linux", 34*time.Minute, 3, 3, 6, failed, 1, "the command ended with exit status 1"), began("linux", 22*time.Minute, 2, 4, 6, scaled, 0, ""),
+		began("linux", 34*time.Minute, 3, 3, 6, failed, 1, "the command ended with exit status 1"),
+		began("linux", 22*time.Minute, 2, 4, 6, scaled, 0, ""),
 		began("linux", 3*time.Minute, 1, 3, 4, scaled, 0, ""), began("arm", 2*time.Minute, 6, 1, 5, scaled, 0, ""),
 		began("windows", 8*time.Minute, 2, 2, 3, scaled, 0, ""))
 }
@@ -107,7 +111,8 @@ func TestReadmeExitCodes(t *testing.T) {
 func TestReadmeOptions(t *testing.T) {
 	var documented, defined []string
 	for _, row := range tableRows(t, "Options") {
-		documented = append(documented, regexp.MustCompile(`--?[a-z-]+|VESPENE_[A-Z_]+`).FindAllString(row[0]+" "+row[1], -1)...)
+		documented = append(documented, regexp.MustCompile(`--?[a-z-]+|VESPENE_[A-Z_]+`).FindAllString(row[0]+" "+
+			row[1], -1)...)
 	}
 	app := newApp(nil, func(job) cli.ActionFunc { return nil })
 	for _, flag := range append(app.Flags, cli.HelpFlag) {
@@ -118,7 +123,8 @@ func TestReadmeOptions(t *testing.T) {
 			defined = append(defined, inEnvironment.GetEnvVars()...)
 		}
 	}
-	defined = append(defined, "VESPENE_AUTOSCALE_QUEUE", "VESPENE_AUTOSCALE_PLANNER", "VESPENE_AUTOSCALE_EXECUTOR") // which are split by us
+	// which are split by us
+	defined = append(defined, "VESPENE_AUTOSCALE_QUEUE", "VESPENE_AUTOSCALE_PLANNER", "VESPENE_AUTOSCALE_EXECUTOR")
 	slices.Sort(documented)
 	slices.Sort(defined)
 	if !slices.Equal(documented, defined) {
@@ -153,7 +159,8 @@ func TestUnits(t *testing.T) {
 		files = append(files, filepath.Join(directory, name))
 		writeFile(t, files[len(files)-1], []byte(strings.Replace(unit, "/usr/bin/vespene-autoscale", program, 1)))
 	}
-	if output, err := exec.Command(analyze, append([]string{"verify"}, files...)...).CombinedOutput(); err != nil || len(output) > 0 {
+	if output, err := exec.Command(analyze, append([]string{"verify"}, files...)...).CombinedOutput(); err != nil ||
+		len(output) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, output)
 	}
 	output, err := exec.Command(analyze, "security", "--offline=true", files[0]).CombinedOutput()
@@ -164,16 +171,18 @@ func TestUnits(t *testing.T) {
 	if exposure, err := strconv.ParseFloat(string(level[1]), 64); err != nil || exposure > 3 {
 		t.Errorf("exposure level %s, want 3 at most", level[1])
 	}
-	for _, line := range []string{"Type=oneshot", "User=vespene-autoscale", "StateDirectory=vespene-autoscale", "StandardOutput=null",
-		"StandardError=journal", "LoadCredential=database:" + credentialFile, "KillMode=mixed", "TimeoutStartSec=infinity",
-		"SuccessExitStatus=75 130 143", "OOMPolicy=continue", "SystemCallErrorNumber=EPERM", "WorkingDirectory=/var/lib/vespene-autoscale",
-		"Environment=HOME=/var/lib/vespene-autoscale"} {
+	for _, line := range []string{"Type=oneshot", "User=vespene-autoscale", "StateDirectory=vespene-autoscale",
+		"StandardOutput=null", "StandardError=journal", "LoadCredential=database:" + credentialFile, "KillMode=mixed",
+		"TimeoutStartSec=infinity",
+		"SuccessExitStatus=75 130 143", "OOMPolicy=continue", "SystemCallErrorNumber=EPERM",
+		"WorkingDirectory=/var/lib/vespene-autoscale", "Environment=HOME=/var/lib/vespene-autoscale"} {
 		if !strings.Contains(string(contentOf(t, "vespene-autoscale.service")), "\n"+line+"\n") {
 			t.Errorf("the service has no line %s", line)
 		}
 	}
 	var stop int
-	if _, err := fmt.Sscanf(regexp.MustCompile(`TimeoutStopSec=\d+`).FindString(string(contentOf(t, "vespene-autoscale.service"))),
+	if _, err := fmt.Sscanf(regexp.MustCompile(`TimeoutStopSec=\d+`).FindString(
+		string(contentOf(t, "vespene-autoscale.service"))),
 		"TimeoutStopSec=%d", &stop); err != nil || stop <= int((grace+killLimit).Seconds()) {
 		t.Errorf("TimeoutStopSec is %d, want more than it takes to end a command: %v", stop, grace+killLimit)
 	}

@@ -22,7 +22,8 @@ func TestSameRecords(t *testing.T) {
 	var all [2][]map[string]any
 	for i, database := range []string{"sqlite:testdata/vespene.sql", address} {
 		state := newState(t)
-		for _, extra := range []string{"--force", "--force", "--verbose", "--dry-run"} { // the third time, nothing is due
+		// the third time, nothing is due
+		for _, extra := range []string{"--force", "--force", "--verbose", "--dry-run"} {
 			r := vespene(t, "--database", database, "--state", state, "--output", "json", extra,
 				"-q", "windows", "-q", "legacy", "-q", "arm", "-q", "nope", "-q", "linux")
 			if r.code != exitInvalid { // for nope
@@ -48,9 +49,11 @@ func TestSameRecords(t *testing.T) {
 		t.Errorf("SQLite %v\nPostgreSQL %v", all[0], all[1])
 	}
 	first := all[0][0]
-	for field, want := range map[string]any{"pool": "windows", "outcome": scaled, "size": 3.0, "queued_size": 2.0, "queued": 2.0,
-		"running": 2.0, "previous_size": nil, "raw": 2.5, "minimum": 0.0, "maximum": 8.0, "capped": "", "due": true, "forced": true,
-		"dry_run": false, "planner": "stock", "executor": "shell", "command": `echo terraform apply -var "size=$VESPENE_SIZE"`,
+	for field, want := range map[string]any{"pool": "windows", "outcome": scaled, "size": 3.0, "queued_size": 2.0,
+		"queued": 2.0, "running": 2.0, "previous_size": nil, "raw": 2.5, "minimum": 0.0, "maximum": 8.0, "capped": "",
+		"due": true, "forced": true,
+		"dry_run": false, "planner": "stock", "executor": "shell",
+		"command":   `echo terraform apply -var "size=$VESPENE_SIZE"`,
 		"exit_code": 0.0, "error": nil, "next_due": "some", "duration_ms": "some"} {
 		if got, there := first[field]; !there || got != want {
 			t.Errorf("%s is %v, want %v", field, got, want)
@@ -61,8 +64,9 @@ func TestSameRecords(t *testing.T) {
 	}
 }
 
-// TestRefusedPools: of pools with settings or commands that are no good nothing is run and nothing recorded, each has an
-// error of its own, and the others are served. The guard against unquoted names is in the table; without it, this fails.
+// TestRefusedPools: of pools with settings or commands that are no good nothing is run and nothing recorded, each has
+// an error of its own, and the others are served. The guard against unquoted names is in the table; without it, this
+// fails.
 func TestRefusedPools(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
@@ -92,10 +96,12 @@ func TestRefusedPools(t *testing.T) {
 	} {
 		names = append(names, fmt.Sprintf("Bob's Pool %02d", len(names)))
 		name := strings.ReplaceAll(names[len(names)-1], "'", "''")
-		statements = append(statements, fmt.Sprintf("INSERT INTO worker_pools (id, name) VALUES (%d, '%s')", len(names), name),
+		statements = append(statements, fmt.Sprintf("INSERT INTO worker_pools (id, name) VALUES (%d, '%s')",
+			len(names), name),
 			fmt.Sprintf("UPDATE worker_pools SET %s WHERE id = %d", set, len(names)))
 	}
-	statements = append(statements, "INSERT INTO worker_pools (id, name, executor_command) VALUES (101, 'Alpha', 'true'), (102, 'zeta', 'true')")
+	statements = append(statements, "INSERT INTO worker_pools (id, name, executor_command) "+
+		"VALUES (101, 'Alpha', 'true'), (102, 'zeta', 'true')")
 	_, _, address := postgresDatabase(t, statements...)
 	args := []string{"--database", address, "--state", state, "--output", "json", "-q", "Alpha", "-q", "unknown"}
 	for _, name := range names {
@@ -123,17 +129,20 @@ func TestRefusedPools(t *testing.T) {
 	}
 }
 
-// TestWorstCodeWins: several pools end in several ways, all are attempted, and the first code of the table is the run's.
+// TestWorstCodeWins: several pools end in several ways, all are attempted, and the first code of the table is the
+// run's.
 func TestWorstCodeWins(t *testing.T) {
 	t.Parallel()
 	database := sqliteDatabase(t, `INSERT INTO worker_pools (id, name, executor_command, minimum) VALUES
 		(1, 'a-fails', 'false', 0), (2, 'b-invalid', 'true', 99), (3, 'c-fine', 'true', 0)`)
 	r := vespene(t, "--database", database, "--state", newState(t))
-	if r.code != exitFailed || !strings.Contains(r.stdout, "b-invalid: invalid") || !strings.Contains(r.stdout, "c-fine: size 0") {
+	if r.code != exitFailed || !strings.Contains(r.stdout, "b-invalid: invalid") ||
+		!strings.Contains(r.stdout, "c-fine: size 0") {
 		t.Errorf("exit %d, %s", r.code, r.stdout)
 	}
-	for _, test := range [][3]int{{exitOK, exitBusy, exitBusy}, {exitBusy, exitInvalid, exitInvalid}, {exitInvalid, exitFailed, exitFailed},
-		{exitFailed, exitDatabase, exitDatabase}, {exitDatabase, exitState, exitState}, {exitState, exitUsage, exitUsage},
+	for _, test := range [][3]int{{exitOK, exitBusy, exitBusy}, {exitBusy, exitInvalid, exitInvalid},
+		{exitInvalid, exitFailed, exitFailed}, {exitFailed, exitDatabase, exitDatabase},
+		{exitDatabase, exitState, exitState}, {exitState, exitUsage, exitUsage},
 		{exitUsage, 143, 143}} {
 		if got := [2]int{worse(test[0], test[1]), worse(test[1], test[0])}; got != [2]int{test[2], test[2]} {
 			t.Errorf("worse of %d and %d is %v, want %d", test[0], test[1], got, test[2])
@@ -150,7 +159,8 @@ func TestNothingEnabled(t *testing.T) {
 	}
 }
 
-// TestStaleCountsAreReadAgain: counts that have become more than a minute old while another pool's command ran decide nothing.
+// TestStaleCountsAreReadAgain: counts that have become more than a minute old while another pool's command ran decide
+// nothing.
 func TestStaleCountsAreReadAgain(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
@@ -158,12 +168,16 @@ func TestStaleCountsAreReadAgain(t *testing.T) {
 	later := fileContent(t, "schema.sql") + `INSERT INTO worker_pools (id, name) VALUES (2, 'b');
 		INSERT INTO builds (id, status, worker_pool_id) VALUES (1, 'QUEUED', 2), (2, 'QUEUED', 2), (3, 'QUEUED', 2);`
 	writeFile(t, filepath.Join(directory, "later.sql"), []byte(later))
-	writeFile(t, database, []byte(fileContent(t, "schema.sql")+`INSERT INTO worker_pools (id, name, executor_command) VALUES
-		(1, 'a', 'sleep 61; mv `+directory+`/later.sql `+database+`'), (2, 'b', 'true'), (3, 'c', 'true')`))
-	r := vespene(t, "--database", "sqlite:"+database, "--state", newState(t), "--output", "json")
-	all := r.records(t)
-	if r.code != exitInvalid || len(all) != 3 || all[1]["size"] != 3.0 || all[2]["outcome"] != invalid {
-		t.Errorf("exit %d, %v, %s", r.code, all, r.stderr)
+	writeFile(t, database, []byte(fileContent(t, "schema.sql")+
+		`INSERT INTO worker_pools (id, name, executor_command) VALUES
+		(1, 'a', 'mv `+directory+`/later.sql `+database+`; touch `+directory+`/leap'), (2, 'b', 'true'),
+		(3, 'c', 'true')`))
+	cmd, stdout, stderr := program(t, "--database", "sqlite:"+database, "--state", newState(t), "--output", "json")
+	cmd.Env = append(cmd.Env, "TEST_LEAP="+directory+"/leap")
+	code := exitOf(t, cmd.Run())
+	all := ran{stdout: stdout.String()}.records(t)
+	if code != exitInvalid || len(all) != 3 || all[1]["size"] != 3.0 || all[2]["outcome"] != invalid {
+		t.Errorf("exit %d, %v, %s", code, all, stderr)
 	}
 }
 
@@ -172,7 +186,8 @@ func TestInterruptedBetweenPools(t *testing.T) {
 	t.Parallel()
 	state, begun := newState(t), filepath.Join(t.TempDir(), "begun")
 	cmd, stdout, stderr := program(t, "--state", state, "--output", "json", "--database", sqliteDatabase(t,
-		`INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'a', 'echo > `+begun+`; sleep 60'), (2, 'b', 'true')`))
+		`INSERT INTO worker_pools (id, name, executor_command) VALUES (1, 'a', 'echo > `+begun+`; sleep 60'), `+
+			`(2, 'b', 'true')`))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +195,8 @@ func TestInterruptedBetweenPools(t *testing.T) {
 	cmd.Process.Signal(syscall.SIGTERM)
 	code := exitOf(t, cmd.Wait())
 	all := ran{stdout: stdout.String()}.records(t)
-	if code != 143 || len(all) != 2 || all[0]["outcome"] != interrupted || all[1]["outcome"] != interrupted || all[1]["size"] != nil {
+	if code != 143 || len(all) != 2 || all[0]["outcome"] != interrupted || all[1]["outcome"] != interrupted ||
+		all[1]["size"] != nil {
 		t.Errorf("exit %d, %v, %s", code, all, stderr)
 	}
 	if got := evaluations(t, state); len(got) != 1 || got[0].outcome != interrupted {
@@ -216,8 +232,8 @@ func TestJournal(t *testing.T) {
 		}
 	}
 	lines := string(contentOf(t, log.Name()))
-	for _, want := range []string{"<7>level=DEBUG", "<6>level=INFO", "<6>a: one\n<6>a: two\n", "<4>level=WARN", "<3>level=ERROR",
-		"<3>vespene-autoscale: there is no option --nope\n<3>hint: "} {
+	for _, want := range []string{"<7>level=DEBUG", "<6>level=INFO", "<6>a: one\n<6>a: two\n", "<4>level=WARN",
+		"<3>level=ERROR", "<3>vespene-autoscale: there is no option --nope\n<3>hint: "} {
 		if !strings.Contains(lines, want) {
 			t.Errorf("%q is not in\n%s", want, lines)
 		}
@@ -250,21 +266,33 @@ func TestAddressAndStatePlaces(t *testing.T) {
 		state string // where it must be afterwards
 		said  string
 	}{
-		"the variable":                   {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address}},
-		"the credential":                 {env: []string{"CREDENTIALS_DIRECTORY=" + credentials}},
-		"an empty one is none":           {env: []string{"CREDENTIALS_DIRECTORY=" + empty}, code: exitUsage, said: "no database is given"},
-		"one that is not there is none":  {env: []string{"CREDENTIALS_DIRECTORY=" + home}, code: exitUsage, said: "no database is given"},
-		"an unreadable one is an error":  {env: []string{"CREDENTIALS_DIRECTORY=" + unreadable}, code: exitUsage, said: "permission denied"},
-		"a malformed one":                {env: []string{"CREDENTIALS_DIRECTORY=" + malformed}, code: exitUsage, said: "the database address is malformed"},
-		"PGHOST":                         {env: []string{"PGHOST=127.0.0.1", fmt.Sprint("PGPORT=", c.Port), "PGUSER=postgres", "PGDATABASE=" + name, "CREDENTIALS_DIRECTORY=" + empty}},
-		"a socket's directory in PGHOST": {env: []string{"PGHOST=" + c.Directory, fmt.Sprint("PGPORT=", c.Port), "PGUSER=postgres", "PGDATABASE=" + name}},
-		"PGHOSTADDR":                     {env: []string{"PGHOSTADDR=127.0.0.1", fmt.Sprint("PGPORT=", c.Port), "PGUSER=postgres", "PGDATABASE=" + name}},
-		"an address in PGDATABASE":       {env: []string{"PGDATABASE=postgres://u:sEcret@h/d"}, code: exitUsage, said: "the database address is malformed"},
-		"PGUSER alone is no database":    {env: []string{"PGUSER=postgres"}, code: exitUsage, said: "no database is given"},
-		"an empty variable is none":      {env: []string{"VESPENE_AUTOSCALE_DATABASE=", "CREDENTIALS_DIRECTORY=" + credentials}},
-		"the state's variable": {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address, "VESPENE_AUTOSCALE_STATE=" + home + "/x/y.db"},
+		"the variable":   {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address}},
+		"the credential": {env: []string{"CREDENTIALS_DIRECTORY=" + credentials}},
+		"an empty one is none": {env: []string{"CREDENTIALS_DIRECTORY=" + empty}, code: exitUsage,
+			said: "no database is given"},
+		"one that is not there is none": {env: []string{"CREDENTIALS_DIRECTORY=" + home}, code: exitUsage,
+			said: "no database is given"},
+		"an unreadable one is an error": {env: []string{"CREDENTIALS_DIRECTORY=" + unreadable}, code: exitUsage,
+			said: "permission denied"},
+		"a malformed one": {env: []string{"CREDENTIALS_DIRECTORY=" + malformed}, code: exitUsage,
+			said: "the database address is malformed"},
+		"PGHOST": {env: []string{"PGHOST=127.0.0.1", fmt.Sprint("PGPORT=", c.Port),
+			"PGUSER=postgres", "PGDATABASE=" + name, "CREDENTIALS_DIRECTORY=" + empty}},
+		"a socket's directory in PGHOST": {env: []string{"PGHOST=" + c.Directory, fmt.Sprint("PGPORT=", c.Port),
+			"PGUSER=postgres", "PGDATABASE=" + name}},
+		"PGHOSTADDR": {env: []string{"PGHOSTADDR=127.0.0.1", fmt.Sprint("PGPORT=", c.Port),
+			"PGUSER=postgres", "PGDATABASE=" + name}},
+		"an address in PGDATABASE": {env: []string{"PGDATABASE=postgres://u:sEcret@h/d"}, code: exitUsage,
+			said: "the database address is malformed"},
+		"PGUSER alone is no database": {env: []string{"PGUSER=postgres"}, code: exitUsage,
+			said: "no database is given"},
+		"an empty variable is none": {env: []string{"VESPENE_AUTOSCALE_DATABASE=",
+			"CREDENTIALS_DIRECTORY=" + credentials}},
+		"the state's variable": {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address,
+			"VESPENE_AUTOSCALE_STATE=" + home + "/x/y.db"},
 			state: home + "/x/y.db"},
-		"STATE_DIRECTORY": {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address, "STATE_DIRECTORY=" + home + "/s:/else"},
+		"STATE_DIRECTORY": {env: []string{"VESPENE_AUTOSCALE_DATABASE=" + address, "STATE_DIRECTORY=" + home +
+			"/s:/else"},
 			state: home + "/s/state.db"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -310,7 +338,8 @@ func TestStatePath(t *testing.T) {
 	}
 	writeFile(t, filepath.Join(home, "vespene.sql"), []byte(fileContent(t, "vespene.sql")))
 	chmod(t, filepath.Join(home, "vespene.sql"), 0o644)
-	for base, want := range map[string]string{"": home + "/.local/state", home + "/y": home + "/y", "relative": home + "/.local/state"} {
+	for base, want := range map[string]string{"": home + "/.local/state", home + "/y": home + "/y", "relative": home +
+		"/.local/state"} {
 		cmd, _, stderr := program(t, "--database", "sqlite:"+filepath.Join(home, "vespene.sql"))
 		cmd.Path = executable
 		cmd.Env = append(cmd.Env, "HOME="+home, "STATE_DIRECTORY=", "XDG_STATE_HOME="+base)
@@ -333,9 +362,11 @@ func TestDatabaseGone(t *testing.T) {
 	c.exec(t, "postgres", fileContent(t, "vespene.sql"))
 	state := newState(t)
 	run := func(user string) ran {
-		return vespene(t, "--verbose", "--output", "json", "--state", state, "--database", c.addressFor(user, "postgres"))
+		return vespene(t, "--verbose", "--output", "json", "--state", state, "--database", c.addressFor(user,
+			"postgres"))
 	}
-	if r := run("secretive:WRONG-word"); r.code != exitDatabase || !strings.Contains(r.stderr, "password authentication failed") ||
+	if r := run("secretive:WRONG-word"); r.code != exitDatabase ||
+		!strings.Contains(r.stderr, "password authentication failed") ||
 		strings.Contains(r.stderr+r.stdout, "WRONG") {
 		t.Errorf("refused: exit %d, %s", r.code, r.stderr)
 	}
@@ -361,22 +392,27 @@ func TestDatabaseGone(t *testing.T) {
 	}
 }
 
-// steadyDatabase is a database with one pool, web, whose size is the number of its queued builds, and that object "autoscaling".
+// steadyDatabase is a database with one pool, web, whose size is the number of its queued builds, and that object
+// "autoscaling".
 func steadyDatabase(t testing.TB, object string, queued int) string {
 	t.Helper()
-	return sqliteDatabase(t, "INSERT INTO worker_pools (id, name, maximum, reevaluate_minutes, executor_command, variables) VALUES (1, 'web', 40, 0, 'true', '{\"autoscaling\": "+object+"}')",
-		fmt.Sprintf("INSERT INTO builds (id, status, worker_pool_id, project_id) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, 'QUEUED', 1, 1 FROM n WHERE %[1]d > 0", queued))
+	return sqliteDatabase(t,
+		"INSERT INTO worker_pools (id, name, maximum, reevaluate_minutes, executor_command, variables) "+
+			"VALUES (1, 'web', 40, 0, 'true', '{\"autoscaling\": "+object+"}')",
+		fmt.Sprintf("INSERT INTO builds (id, status, worker_pool_id, project_id) WITH RECURSIVE n(i) AS (SELECT 1 "+
+			"UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, 'QUEUED', 1, 1 FROM n WHERE %[1]d > 0", queued))
 }
 
-// TestScaleDownMinutes: a size is held up by what was planned in the last minutes, not by what that was held up to, which
-// would hold it up for ever; a dry run and status foresee it.
+// TestScaleDownMinutes: a size is held up by what was planned in the last minutes, not by what that was held up to,
+// which would hold it up for ever; a dry run and status foresee it.
 func TestScaleDownMinutes(t *testing.T) {
 	t.Parallel()
 	file := strings.TrimPrefix(steadyDatabase(t, `{"scale_down_minutes": 10}`, 0), "sqlite:")
 	state := newState(t)
 	run := func(queued int, args ...string) map[string]any {
 		t.Helper()
-		writeFile(t, file, contentOf(t, strings.TrimPrefix(steadyDatabase(t, `{"scale_down_minutes": 10}`, queued), "sqlite:")))
+		writeFile(t, file, contentOf(t, strings.TrimPrefix(steadyDatabase(t, `{"scale_down_minutes": 10}`, queued),
+			"sqlite:")))
 		r := vespene(t, append(args, "--database", "sqlite:"+file, "--state", state, "--output", "json")...)
 		if r.code != 0 {
 			t.Fatalf("exit %d: %s", r.code, r.stderr)
@@ -388,7 +424,8 @@ func TestScaleDownMinutes(t *testing.T) {
 		queued int
 		size   float64
 		step   bool // something was planned in the last ten minutes
-	}{{0, 12, 12, false}, {5 * time.Minute, 3, 12, true}, {4 * time.Minute, 3, 12, true}, {2 * time.Minute, 4, 4, true}, {8 * time.Minute, 1, 4, true}, {11 * time.Minute, 1, 1, false}} {
+	}{{0, 12, 12, false}, {5 * time.Minute, 3, 12, true}, {4 * time.Minute, 3, 12, true}, {2 * time.Minute, 4, 4, true},
+		{8 * time.Minute, 1, 4, true}, {11 * time.Minute, 1, 1, false}} {
 		if at.ahead > 0 {
 			age(t, state, at.ahead)
 		}
@@ -411,7 +448,8 @@ func TestScaleDownMinutes(t *testing.T) {
 // TestSteps: the steps are in the text, too, and what looks back is refused where hosts share the pool.
 func TestSteps(t *testing.T) {
 	t.Parallel()
-	address, state := steadyDatabase(t, `{"max_step_up": 3, "max_step_down": 1, "schedule": [{"when": "* * * * *", "excess": 1}]}`, 9), newState(t)
+	address, state := steadyDatabase(t, `{"max_step_up": 3, "max_step_down": 1, "schedule": [{"when": "* * * * *", `+
+		`"excess": 1}]}`, 9), newState(t)
 	vespene(t, "--database", steadyDatabase(t, "{}", 2), "--state", state)
 	execSQLite(t, state, "UPDATE evaluations SET database = ?", "sqlite:"+strings.TrimPrefix(address, "sqlite:"))
 	text := vespene(t, "--database", address, "--state", state).stdout
@@ -427,10 +465,12 @@ func TestSteps(t *testing.T) {
 	if !strings.HasPrefix(text, want) {
 		t.Errorf("prints\n%s\nwant\n%s", text, want)
 	}
-	for object, code := range map[string]int{`{"scale_down_minutes": 3}`: exitInvalid, `{"max_step_up": 3}`: exitInvalid, `{"max_step_down": 3}`: exitInvalid,
+	for object, code := range map[string]int{`{"scale_down_minutes": 3}`: exitInvalid,
+		`{"max_step_up": 3}`: exitInvalid, `{"max_step_down": 3}`: exitInvalid,
 		`{"stale_builds": "ignore", "schedule": [{"when": "* * * * *", "excess": 1}]}`: 0} {
 		c, name, address := postgresDatabase(t, fileContent(t, "schema.sql"),
-			"INSERT INTO worker_pools (id, name, executor_command, variables) VALUES (1, 'web', 'true', '{\"autoscaling\": "+object+"}')")
+			"INSERT INTO worker_pools (id, name, executor_command, variables) "+
+				"VALUES (1, 'web', 'true', '{\"autoscaling\": "+object+"}')")
 		got, record, stderr := runHost(t, address, newState(t))
 		if got != code || code != 0 && !strings.Contains(fmt.Sprint(record["error"]), "looks back to evaluations") {
 			t.Errorf("%s: exit %d, %v %s", object, got, record, stderr)
@@ -455,12 +495,18 @@ func TestStaleInRecords(t *testing.T) {
 		for object, want := range map[string]string{"{}": "8 2 2 1 10", `{"stale_builds": "ignore"}`: "6 1 2 1 7"} {
 			old := time.Now().Add(-100 * time.Hour).UTC().Format(time.DateTime)
 			address := open("INSERT INTO projects (id, timeout) VALUES (1, 10), (2, 10)",
-				"INSERT INTO worker_pools (id, name, executor_command, variables) VALUES (1, 'web', 'true', '{\"autoscaling\": "+object+"}')",
-				`INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), (2, 'QUEUED', 1, 1), (3, 'QUEUED', 1, 2), (4, 'QUEUED', 1, 2), (5, 'QUEUED', 1, 3), (6, 'QUEUED', 1, 3)`,
-				fmt.Sprintf(`INSERT INTO builds (id, status, worker_pool_id, project_id, queued_time, start_time) VALUES (7, 'QUEUED', 1, 1, '%[1]s', NULL), (8, 'QUEUED', 1, NULL, '%[1]s', NULL),
-					(9, 'RUNNING', 1, 1, '%[1]s', '%[1]s'), (10, 'RUNNING', 1, 1, '%[1]s', '%s')`, old, time.Now().UTC().Format(time.DateTime)))
+				"INSERT INTO worker_pools (id, name, executor_command, variables) "+
+					"VALUES (1, 'web', 'true', '{\"autoscaling\": "+object+"}')",
+				`INSERT INTO builds (id, status, worker_pool_id, project_id) VALUES (1, 'QUEUED', 1, 1), `+
+					`(2, 'QUEUED', 1, 1), (3, 'QUEUED', 1, 2), (4, 'QUEUED', 1, 2), (5, 'QUEUED', 1, 3), `+
+					`(6, 'QUEUED', 1, 3)`,
+				fmt.Sprintf(`INSERT INTO builds (id, status, worker_pool_id, project_id, queued_time, start_time) `+
+					`VALUES (7, 'QUEUED', 1, 1, '%[1]s', NULL), (8, 'QUEUED', 1, NULL, '%[1]s', NULL),
+					(9, 'RUNNING', 1, 1, '%[1]s', '%[1]s'), (10, 'RUNNING', 1, 1, '%[1]s', '%s')`, old,
+					time.Now().UTC().Format(time.DateTime)))
 			r := vespene(t, "--database", address, "--state", newState(t), "--output", "json").records(t)[0]
-			if got := fmt.Sprint(r["queued"], r["running"], r["stale_queued"], r["stale_running"], r["size"]); got != want {
+			if got := fmt.Sprint(r["queued"], r["running"], r["stale_queued"], r["stale_running"],
+				r["size"]); got != want {
 				t.Errorf("%s, %s: %s, want %s", address, object, got, want)
 			}
 		}
@@ -471,7 +517,8 @@ func TestStaleInRecords(t *testing.T) {
 func TestResultsNotRead(t *testing.T) {
 	t.Parallel()
 	const pools = 400 // whose results do not fit into a pipe
-	database := sqliteDatabase(t, fmt.Sprintf(`WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)
+	database := sqliteDatabase(t, fmt.Sprintf(`WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i `+
+		`WHERE n < %d)
 		INSERT INTO worker_pools (id, name) SELECT n, 'pool ' || n FROM i`, pools))
 	state := newState(t)
 	cmd, _, _ := program(t, "--database", database, "--state", state, "--output", "json")

@@ -93,7 +93,8 @@ func evaluations(t testing.TB, path string) []recorded {
 // age makes all that a state file remembers older.
 func age(t testing.TB, path string, by time.Duration) {
 	t.Helper()
-	execSQLite(t, path, "UPDATE evaluations SET started = started - $1, ended = ended - $1, deadline = deadline - $1", by.Milliseconds())
+	execSQLite(t, path, "UPDATE evaluations SET started = started - $1, ended = ended - $1, deadline = deadline - $1",
+		by.Milliseconds())
 }
 
 // TestSimulatedDay: 1,440 runs, at the full minutes of a day give or take two seconds, evaluate a pool with
@@ -149,14 +150,16 @@ func TestSimulatedHour(t *testing.T) {
 	}
 }
 
-// TestClockWentBack: an evaluation that lies ahead by more than the interval is due, with one warning; nearer, it waits.
+// TestClockWentBack: an evaluation that lies ahead by more than the interval is due, with one warning; nearer, it
+// waits.
 func TestClockWentBack(t *testing.T) {
 	t.Parallel()
 	database, state := onePool(t, "true"), newState(t)
 	recordEvaluation(t, database, state)
 	age(t, state, -time.Hour)
 	r := vespene(t, "--database", database, "--state", state)
-	if r.code != 0 || strings.Count(r.stderr, "so the clock went back") != 1 || !strings.Contains(r.stdout, "(scaled, was 2)") {
+	if r.code != 0 || strings.Count(r.stderr, "so the clock went back") != 1 ||
+		!strings.Contains(r.stdout, "(scaled, was 2)") {
 		t.Errorf("an hour: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	age(t, state, -3*time.Minute)
@@ -187,17 +190,21 @@ func TestAfterFailure(t *testing.T) {
 	}
 }
 
-// TestNextDue: a run says the same next_due as the one after it: from the start of what scaled, from the end of what failed.
+// TestNextDue: a run says the same next_due as the one after it: from the start of what scaled, from the end of what
+// failed.
 func TestNextDue(t *testing.T) {
 	t.Parallel()
-	for command, want := range map[string]time.Duration{"sleep 3; true": 5*time.Minute - 3*time.Second, "sleep 3; false": 5 * time.Minute} {
+	for command, want := range map[string]time.Duration{"sleep 3; true": 5*time.Minute - 3*time.Second,
+		"sleep 3; false": 5 * time.Minute} {
 		database, state := onePool(t, command), newState(t)
-		first := vespene(t, "--database", database, "--state", state, "--output", "json").records(t)[0]["next_due"].(string)
+		first := vespene(t, "--database", database, "--state", state,
+			"--output", "json").records(t)[0]["next_due"].(string)
 		at, err := time.Parse(time.RFC3339, first)
 		if left := time.Until(at); err != nil || left > want || left < want-2*time.Second {
 			t.Errorf("%s: due again in %v, %v; want %v", command, left, err, want)
 		}
-		if then := vespene(t, "--database", database, "--state", state, "--output", "json").records(t)[0]["next_due"]; then != first {
+		if then := vespene(t, "--database", database, "--state", state,
+			"--output", "json").records(t)[0]["next_due"]; then != first {
 			t.Errorf("%s: next_due %s, and in the next run %v", command, first, then)
 		}
 	}
@@ -320,8 +327,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestOrphan: while a command lives whose run was killed, another run is busy, by force or not; then the row is completed
-// as interrupted, with a warning, and the interval begins.
+// TestOrphan: while a command lives whose run was killed, another run is busy, by force or not; then the row is
+// completed as interrupted, with a warning, and the interval begins.
 func TestOrphan(t *testing.T) {
 	t.Parallel()
 	directory, state := t.TempDir(), newState(t)
@@ -348,7 +355,8 @@ func TestOrphan(t *testing.T) {
 	// Past its limit by a minute, the lock is held by something that hangs.
 	age(t, state, 31*time.Minute+time.Second)
 	r := vespene(t, "--database", database, "--state", state)
-	if r.code != exitState || !strings.Contains(r.stdout, "web: busy") || !strings.Contains(r.stderr, "though its command was to end by") ||
+	if r.code != exitState || !strings.Contains(r.stdout, "web: busy") ||
+		!strings.Contains(r.stderr, "though its command was to end by") ||
 		!strings.Contains(r.stderr, "(saver)") || !strings.Contains(r.stderr, "level=ERROR") {
 		t.Errorf("past the limit: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
@@ -370,8 +378,8 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
-// killCommand ends a command, with all of its processes, that outlived its run. Its shell wrote its process id as the last
-// line of that file.
+// killCommand ends a command, with all of its processes, that outlived its run. Its shell wrote its process id as the
+// last line of that file.
 func killCommand(t testing.TB, file string) {
 	t.Helper()
 	lines := strings.Fields(string(contentOf(t, file)))
@@ -393,7 +401,8 @@ func contentOf(t testing.TB, path string) []byte {
 	return content
 }
 
-// TestTwentyAtOnce: of twenty runs that begin at the same moment, on a state that does not exist yet, one runs the command.
+// TestTwentyAtOnce: of twenty runs that begin at the same moment, on a state that does not exist yet, one runs the
+// command.
 func TestTwentyAtOnce(t *testing.T) {
 	t.Parallel()
 	log, state := filepath.Join(t.TempDir(), "log"), newState(t)
@@ -528,8 +537,8 @@ func chmod(t testing.TB, path string, mode fs.FileMode) {
 	t.Cleanup(func() { os.Chmod(path, 0o700) })
 }
 
-// snapshot lists what is at and below a path, with a hash of each file; a lock file has nothing in it and is left out, and
-// so is the index of a log, which its readers keep.
+// snapshot lists what is at and below a path, with a hash of each file; a lock file has nothing in it and is left out,
+// and so is the index of a log, which its readers keep.
 func snapshot(t testing.TB, root string) string {
 	t.Helper()
 	var list strings.Builder
@@ -566,9 +575,10 @@ func withoutOverride(t testing.TB, cmd *exec.Cmd) {
 	cmd.Path = setpriv
 }
 
-// TestDryRunWritesNothing: also where a run was killed and left its journal, be it the first, which makes the file, and be
-// the file found by another name.
+// TestDryRunWritesNothing: also where a run was killed and left its journal, be it the first, which makes the file, and
+// be the file found by another name.
 func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]bool{"first run": true, "later run": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -600,7 +610,8 @@ func TestDryRunWritesNothing(t *testing.T) {
 					if first && r.code == exitState && strings.Contains(r.stderr, "the run that made it was killed") {
 						continue // it left a journal that is to be rolled back
 					}
-					if r.code != 0 || r.records(t)[0]["outcome"] != dryRun || !first && r.records(t)[0]["previous_size"] != 2.0 {
+					if r.code != 0 || r.records(t)[0]["outcome"] != dryRun ||
+						!first && r.records(t)[0]["previous_size"] != 2.0 {
 						t.Fatalf("exit %d, %s%s", r.code, r.stdout, r.stderr)
 					}
 				}
@@ -673,8 +684,8 @@ func TestDanglingLink(t *testing.T) {
 	cmd.Wait()
 }
 
-// TestDryRunOfAnEmptyFile: a first run that was killed may leave a SQLite file without tables, or one that is to be made
-// empty again by its journal.
+// TestDryRunOfAnEmptyFile: a first run that was killed may leave a SQLite file without tables, or one that is to be
+// made empty again by its journal.
 func TestDryRunOfAnEmptyFile(t *testing.T) {
 	t.Parallel()
 	state := newState(t)
@@ -682,8 +693,10 @@ func TestDryRunOfAnEmptyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	execSQLite(t, state, "PRAGMA journal_mode = WAL")
-	// What is to be undone: the first page, in a database of no pages. https://sqlite.org/fileformat2.html#the_rollback_journal
-	journal := append([]byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 16, 0},
+	// What is to be undone: the first page, in a database of no pages.
+	// https://sqlite.org/fileformat2.html#the_rollback_journal
+	journal := append([]byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0,
+		2, 0, 0, 0, 16, 0},
 		make([]byte, 512-28)...)
 	before := snapshot(t, filepath.Dir(state))
 	r := vespene(t, "--database", onePool(t, "true"), "--state", state, "--dry-run")
@@ -693,7 +706,8 @@ func TestDryRunOfAnEmptyFile(t *testing.T) {
 	writeFile(t, state+"-journal", journal)
 	before = snapshot(t, filepath.Dir(state))
 	r = vespene(t, "--database", onePool(t, "true"), "--state", state, "--dry-run")
-	if r.code != exitState || !strings.Contains(r.stderr, "hint: the run that made it was killed: run vespene-autoscale once as its user") ||
+	if r.code != exitState || !strings.Contains(r.stderr, "hint: the run that made it was killed: "+
+		"run vespene-autoscale once as its user") ||
 		snapshot(t, filepath.Dir(state)) != before {
 		t.Errorf("with a journal: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
@@ -712,13 +726,15 @@ func TestLogWithoutIndex(t *testing.T) {
 		withoutOverride(t, cmd)
 		return ran{exitOf(t, cmd.Run()), stdout.String(), stderr.String()}
 	}
-	for mode, want := range map[os.FileMode]ran{0o500: {exitState, "", "hint: its log (-wal) lacks the index"}, 0o700: {0, "scaled", ""}} {
+	for mode, want := range map[os.FileMode]ran{0o500: {exitState, "", "hint: its log (-wal) lacks the index"},
+		0o700: {0, "scaled", ""}} {
 		if err := os.Remove(state + "-shm"); err != nil {
 			t.Fatal(err)
 		}
 		before := snapshot(t, filepath.Dir(state))
 		chmod(t, filepath.Dir(state), mode)
-		if r := status(); r.code != want.code || !strings.Contains(r.stdout, want.stdout) || !strings.Contains(r.stderr, want.stderr) {
+		if r := status(); r.code != want.code || !strings.Contains(r.stdout, want.stdout) ||
+			!strings.Contains(r.stderr, want.stderr) {
 			t.Errorf("%v: %+v, want %+v", mode, r, want)
 		}
 		chmod(t, filepath.Dir(state), 0o700)
@@ -747,17 +763,20 @@ func TestHeldAfterItsOutcome(t *testing.T) {
 	defer syscall.Kill(-holder.Process.Pid, syscall.SIGKILL)
 	waitFor(t, func() bool { return vespene(t, "--database", database, "--state", state, "--force").code != 0 })
 	r := vespene(t, "--database", database, "--state", state, "--force")
-	if r.code != exitBusy || !strings.Contains(r.stderr, "a command that outlived its run holds this pool's lock") || !strings.Contains(r.stderr, "(flock)") {
+	if r.code != exitBusy || !strings.Contains(r.stderr, "a command that outlived its run holds this pool's lock") ||
+		!strings.Contains(r.stderr, "(flock)") {
 		t.Errorf("within its limit: exit %d, %s", r.code, r.stderr)
 	}
 	age(t, state, 31*time.Minute+time.Second)
 	r = vespene(t, "--database", database, "--state", state)
-	if r.code != exitState || !strings.Contains(r.stderr, "though its command was to end by") || !strings.Contains(r.stderr, "(flock)") {
+	if r.code != exitState || !strings.Contains(r.stderr, "though its command was to end by") ||
+		!strings.Contains(r.stderr, "(flock)") {
 		t.Errorf("past its limit: exit %d, %s", r.code, r.stderr)
 	}
 }
 
-// TestForcedRunGoesOn: meanwhile a pool that is not due is not due; and a lock is one, by whatever name its state is found.
+// TestForcedRunGoesOn: meanwhile a pool that is not due is not due; and a lock is one, by whatever name its state is
+// found.
 func TestForcedRunGoesOn(t *testing.T) {
 	t.Parallel()
 	begun, state := filepath.Join(t.TempDir(), "begun"), newState(t)
@@ -781,7 +800,8 @@ func TestForcedRunGoesOn(t *testing.T) {
 		t.Errorf("--force: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	age(t, state, 5*time.Minute)
-	if r = vespene(t, "--database", database, "--state", state); r.code != exitBusy || !strings.Contains(r.stdout, "web: busy") {
+	if r = vespene(t, "--database", database, "--state", state); r.code != exitBusy ||
+		!strings.Contains(r.stdout, "web: busy") {
 		t.Errorf("when due: exit %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	// Killed, it leaves an orphan, of which nobody knows what it does: busy, due or not.
@@ -804,10 +824,11 @@ func TestStateVanishes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			state := newState(t)
-			r := vespene(t, "--database", onePool(t, fmt.Sprintf(command, filepath.Dir(state))), "--state", state, "--output", "json")
+			r := vespene(t, "--database", onePool(t, fmt.Sprintf(command, filepath.Dir(state))), "--state", state,
+				"--output", "json")
 			record := r.records(t)[0]
-			if r.code != exitState || record["outcome"] != failed || record["exit_code"] != 0.0 || record["error"] == nil ||
-				!strings.Contains(r.stderr, "the command had ended: scaled") {
+			if r.code != exitState || record["outcome"] != failed || record["exit_code"] != 0.0 ||
+				record["error"] == nil || !strings.Contains(r.stderr, "the command had ended: scaled") {
 				t.Errorf("exit %d, %v, %s", r.code, record, r.stderr)
 			}
 		})
@@ -819,8 +840,9 @@ func TestClaimVanishes(t *testing.T) {
 	t.Parallel()
 	state := newState(t)
 	ran := filepath.Join(t.TempDir(), "ran")
-	r := vespene(t, "--state", state, "--database", sqliteDatabase(t, "INSERT INTO worker_pools (id, name, executor_command) VALUES "+
-		"(1, 'a', 'rm "+state+"*'), (2, 'b', 'touch "+ran+"')"))
+	r := vespene(t, "--state", state, "--database", sqliteDatabase(t,
+		"INSERT INTO worker_pools (id, name, executor_command) VALUES "+
+			"(1, 'a', 'rm "+state+"*'), (2, 'b', 'touch "+ran+"')"))
 	if _, err := os.Stat(ran); err == nil || r.code != exitState {
 		t.Errorf("exit %d, the second command ran: %v, %s", r.code, err == nil, r.stderr)
 	}
@@ -837,7 +859,8 @@ func TestPrune(t *testing.T) {
 	now := time.Now()
 	insert := func(pool int, age time.Duration, how string, n int) {
 		execSQLite(t, path, `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < $4)
-			INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
+			INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, `+
+			`queued_size, ended, outcome)
 			SELECT 'd', $1, 'web', $2, 0, 0, 0, 0, 5, 0, $2, $3 FROM i`, pool, now.Add(-age).UnixMilli(), how, n)
 	}
 	const day = 24 * time.Hour
@@ -862,10 +885,12 @@ func TestPrune(t *testing.T) {
 		}
 	}
 	last, _, err := s.lastRun(ctx, poolKey{"d", 2})
-	if err != nil || last.previousSize == nil || *last.previousSize != 5 || now.Sub(last.last).Round(time.Hour) != 100*day {
+	if err != nil || last.previousSize == nil || *last.previousSize != 5 ||
+		now.Sub(last.last).Round(time.Hour) != 100*day {
 		t.Errorf("pool 2: %+v, %v", last, err)
 	}
-	if last, _, err := s.lastRun(ctx, poolKey{"other", 2}); err != nil || !last.last.IsZero() || last.previousSize != nil {
+	if last, _, err := s.lastRun(ctx, poolKey{"other", 2}); err != nil || !last.last.IsZero() ||
+		last.previousSize != nil {
 		t.Errorf("the same pool of another database: %+v, %v", last, err)
 	}
 }
@@ -913,7 +938,8 @@ func TestLockFileReplaced(t *testing.T) {
 	}
 }
 
-// TestLastRuns: what is read of all pools at once is what is read of each alone; for those that are not there lastRun is asked.
+// TestLastRuns: what is read of all pools at once is what is read of each alone; for those that are not there lastRun
+// is asked.
 func TestLastRuns(t *testing.T) {
 	t.Parallel()
 	ctx, path := context.Background(), newState(t)
@@ -922,14 +948,17 @@ func TestLastRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	for pool, outcomes := range map[int][]any{1: {scaled}, 2: {scaled, failed}, 3: {failed, scaled}, 4: {nil}, 5: {scaled, nil}, 6: {nil, scaled},
-		7: {failed}, 20: {scaled, scaled, scaled}, 300: {interrupted, scaled}} {
+	for pool, outcomes := range map[int][]any{1: {scaled}, 2: {scaled, failed}, 3: {failed, scaled}, 4: {nil},
+		5: {scaled, nil}, 6: {nil, scaled}, 7: {failed}, 20: {scaled, scaled, scaled}, 300: {interrupted, scaled}} {
 		for i, how := range outcomes {
-			execSQLite(t, path, `INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
-				VALUES ('d', $1, 'web', $2, 0, 0, 0, 0, $3, 0, CASE WHEN $4 IS NOT NULL THEN $2 + 1 END, $4)`, pool, 1000*pool+i, 7+i, how)
+			execSQLite(t, path, `INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, `+
+				`running, size, queued_size, ended, outcome)
+				VALUES ('d', $1, 'web', $2, 0, 0, 0, 0, $3, 0, CASE WHEN $4 IS NOT NULL THEN $2 + 1 END, $4)`, pool,
+				1000*pool+i, 7+i, how)
 		}
 	}
-	execSQLite(t, path, `INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
+	execSQLite(t, path, `INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, `+
+		`running, size, queued_size, ended, outcome)
 		SELECT 'other', pool_id + 1, pool, 0, 0, 0, 0, 0, 1, 0, 1, 'scaled' FROM evaluations`)
 	all, err := s.lastRuns(ctx, "d")
 	if err != nil {
@@ -937,7 +966,8 @@ func TestLastRuns(t *testing.T) {
 	}
 	for _, pool := range []int64{1, 3, 20, 300} {
 		want, _, err := s.lastRun(ctx, poolKey{"d", pool})
-		if got := all[pool]; err != nil || !got.last.Equal(want.last) || got.last.IsZero() || *got.previousSize != *want.previousSize || want.open {
+		if got := all[pool]; err != nil || !got.last.Equal(want.last) || got.last.IsZero() ||
+			*got.previousSize != *want.previousSize || want.open {
 			t.Errorf("pool %d: %+v, %v, want %+v", pool, got, err, want)
 		}
 	}
@@ -959,7 +989,8 @@ func TestPruneTakesNoTime(t *testing.T) {
 	}
 	defer s.close()
 	execSQLite(t, path, `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 100)
-		INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, ended, outcome)
+		INSERT INTO evaluations (database, pool_id, pool, started, deadline, forced, queued, running, size, `+
+		`queued_size, ended, outcome)
 		SELECT 'd', 1, 'web', n, 0, 0, 0, 0, 5, 0, n, 'scaled' FROM i`)
 	if err := s.prune(ctx, time.Now(), 0); err != nil {
 		t.Fatal(err)
@@ -969,8 +1000,8 @@ func TestPruneTakesNoTime(t *testing.T) {
 	}
 }
 
-// TestJournalOfTheState: a run leaves the log of its changes beside the state, readable by nobody else, and it does not grow
-// without end; a file of that name that belongs to another state does no harm to a new one.
+// TestJournalOfTheState: a run leaves the log of its changes beside the state, readable by nobody else, and it does not
+// grow without end; a file of that name that belongs to another state does no harm to a new one.
 func TestJournalOfTheState(t *testing.T) {
 	t.Parallel()
 	path, database := newState(t), onePool(t, "true")
