@@ -42,21 +42,6 @@ func execSQLite(t testing.TB, path, statements string, args ...any) {
 	}
 }
 
-// copyOfState copies a state file that nothing writes to, with its log.
-func copyOfState(t testing.TB, path string) string {
-	t.Helper()
-	copied := filepath.Join(t.TempDir(), "copy.db")
-	for _, ending := range []string{"", "-wal"} {
-		content, err := os.ReadFile(path + ending)
-		if err == nil {
-			writeFile(t, copied+ending, content)
-		} else if ending == "" || !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-	}
-	return copied
-}
-
 // recorded is a row of the state, read without our own code.
 type recorded struct {
 	outcome, output string

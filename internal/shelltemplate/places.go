@@ -300,11 +300,11 @@ func (p place) notPlain(inside string) error {
 // What reads an argument a second time: as a shell does, or as the name of a variable, whose subscript bash evaluates.
 // rereaders always do, namers behind some options, and shells behind -c. A $ stands for a command out of a variable.
 var (
-	rereaders = []string{"$", "eval", "trap", "alias", "watch", "ssh", "autossh", "mosh", "pssh", "pdsh", "rsh", "scp", "rsync",
-		"parallel", "read", "unset", "mapfile", "readarray", "getopts", "compgen", "complete"}
+	rereaders = []string{"$", "eval", "trap", "alias", "watch", "ssh", "autossh", "mosh", "pssh", "pdsh", "rsh", "scp",
+		"rsync", "parallel", "read", "unset", "mapfile", "readarray", "getopts", "compgen", "complete"}
 	namers = []string{"printf", "test", "[", "wait", "env"}
-	shells = []string{"sh", "bash", "rbash", "dash", "ash", "ksh", "rksh", "ksh93", "mksh", "posh", "yash", "zsh", "rzsh",
-		"fish", "csh", "tcsh", "su", "sg", "runuser", "script", "flock", "busybox"}
+	shells = []string{"sh", "bash", "rbash", "dash", "ash", "ksh", "rksh", "ksh93", "mksh", "posh", "yash", "zsh",
+		"rzsh", "fish", "csh", "tcsh", "su", "sg", "runuser", "script", "flock", "busybox"}
 	inputReaders = []string{"ssh", "autossh", "pssh", "rsh", "at", "batch", "parallel"} // besides shells
 
 	declarations   = []string{"let", "declare", "typeset", "local", "export", "readonly"} // they compute, or take names
