@@ -53,7 +53,8 @@ func askPlanner(ctx context.Context, name, program string, all []fact, output io
 		}
 	}
 	if err != nil {
-		err = fail(exitInvalid, "correct the program; --dry-run asks it again", "planner %s (%s): %w", name, program, err)
+		err = fail(exitInvalid, "correct the program; --dry-run asks it again", "planner %s (%s): %w", name, program,
+			err)
 	}
 	return a, err
 }
