@@ -96,44 +96,34 @@ func (c command) start() (s started, err error) {
 	if c.lock != nil {
 		cmd.ExtraFiles = append(make([]*os.File, lockDescriptor-3), c.lock)
 	}
-	s.Cmd = cmd
-	var theirs []*os.File
-	defer func() {
-		for _, file := range theirs {
-			file.Close()
-		}
-		if err != nil {
-			s.close()
-		}
-	}()
-	pipe := func(ours **os.File) *os.File {
-		var writer *os.File
-		if err == nil {
-			*ours, writer, err = os.Pipe()
-			theirs = append(theirs, writer)
-		}
-		return writer
-	}
-	output := pipe(&s.output)
+	var output, answers, input *os.File // theirs
+	s.output, output, err = os.Pipe()
 	cmd.Stdout, cmd.Stderr = output, output
-	if c.answers {
-		cmd.Stdout = pipe(&s.answers)
+	if err == nil && c.answers {
+		s.answers, answers, err = os.Pipe()
+		cmd.Stdout = answers
 	}
 	if err == nil && c.input != nil {
-		var input *os.File
 		input, err = inputFile(c.input)
-		cmd.Stdin, theirs = input, append(theirs, input)
+		cmd.Stdin = input
 	}
 	if err == nil {
 		// Without it, or if so many bytes may not be had, reading takes more turns.
 		unix.FcntlInt(output.Fd(), unix.F_SETPIPE_SZ, readSize)
 		err = cmd.Start()
 	}
+	for _, theirs := range []*os.File{output, answers, input} {
+		theirs.Close() // of a file that is nil, too
+	}
+	if err != nil {
+		s.close()
+	}
+	s.Cmd = cmd
 	return s, err
 }
 
 func (s started) close() {
-	s.output.Close() // of a file that is nil, too
+	s.output.Close()
 	s.answers.Close()
 }
 
@@ -165,12 +155,10 @@ func execute(ctx context.Context, c command) (r result) {
 		close(exited)
 	}()
 
-	timeout := time.NewTimer(c.timeout)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
+	defer cancel()
 	select {
 	case <-exited:
-	case <-timeout.C:
-		r.ended = errTimeout
 	case <-ctx.Done():
 		r.ended = context.Cause(ctx)
 	}
@@ -184,11 +172,10 @@ func execute(ctx context.Context, c command) (r result) {
 	}
 	if r.unkillable == nil || r.ended == nil { // the shell, at least, has ended
 		s.Wait() // its error is the exit status, which ProcessState has
-		code := s.ProcessState.ExitCode()
-		if status, ok := s.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			code = 128 + int(status.Signal())
+		r.exitCode = new(s.ProcessState.ExitCode())
+		if status := s.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+			*r.exitCode = 128 + int(status.Signal())
 		}
-		r.exitCode = &code
 	}
 	s.output.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold the pipe for ever
 	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(<-relayed)), "\uFFFD")
@@ -206,15 +193,8 @@ func inputFile(input []byte) (*os.File, error) {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "input")
-	_, err = file.Write(input)
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
+	_, err = file.WriteAt(input, 0) // after which it is read from the start
+	return file, err
 }
 
 // readAnswer reads an answer to its end or deadline, and keeps a byte beyond answerSize at most.
@@ -231,27 +211,22 @@ func (r result) problem(what string, limit time.Duration) error {
 	if r.tail != "" {
 		said = fmt.Sprintf("; its last line was %q", r.tail[strings.LastIndexByte(r.tail, '\n')+1:])
 	}
-	f := &failure{code: exitFailed}
 	switch {
 	case r.unkillable != nil:
-		f.err = fmt.Errorf("processes of %s cannot be ended, and keep the lock: %s", what, r.unkillable)
-		f.hint = "see what they wait for, and end them"
+		return fail(exitFailed, "see what they wait for, and end them",
+			"processes of %s cannot be ended, and keep the lock: %s", what, r.unkillable)
 	case errors.Is(r.ended, errTimeout):
-		f.err = fmt.Errorf("%s %w after %v and was ended%s", what, errTimeout, limit, said)
-		f.hint = "see why it hangs, or give it more with --timeout"
+		return fail(exitFailed, "see why it hangs, or give it more with --timeout", "%s %w after %v and was ended%s",
+			what, errTimeout, limit, said)
 	case r.ended != nil:
 		return r.ended
 	case r.err != nil:
-		f.err = fmt.Errorf("%s did not start: %w", what, r.err)
-		f.hint = "see that the program can be executed (a script begins with #!), and that this user may have more " +
-			"processes (ulimit -u)"
+		return fail(exitFailed, "see that the program can be executed (a script begins with #!), and that this user "+
+			"may have more processes (ulimit -u)", "%s did not start: %w", what, r.err)
 	case *r.exitCode != 0:
-		f.err = fmt.Errorf("%s ended with exit status %d%s", what, *r.exitCode, said)
-		f.hint = "its output is in the log"
-	default:
-		return nil
+		return fail(exitFailed, "its output is in the log", "%s ended with exit status %d%s", what, *r.exitCode, said)
 	}
-	return f
+	return nil
 }
 
 // isSecret tells whether a variable is kept from the command, whose output is logged.
@@ -318,9 +293,8 @@ func (u *untilEmpty) Read(buffer []byte) (n int, err error) {
 	if err != nil || u.late >= pipeCapacity {
 		return 0, io.EOF
 	}
-	var readErr error
-	err = raw.Control(func(fd uintptr) { n, readErr = unix.Read(int(fd), buffer) })
-	if err != nil || readErr != nil || n <= 0 {
+	err = raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), buffer) })
+	if err != nil || n <= 0 {
 		return 0, io.EOF // empty, or nobody holds the other end
 	}
 	u.late += n
