@@ -68,8 +68,9 @@ func (s *state) blocked(ctx context.Context, key poolKey, now time.Time, held er
 		hangs := held != errRunning || newest.ended.IsZero() // else it has just begun, and has no evaluation yet
 		if hangs && now.Sub(newest.deadline) > heldTooLong {
 			hint := "see what these processes wait for, and end them (sudo fuser -v " + s.lockPath(key) + ")"
-			return fail(exitState, hint, "this pool's lock is held since %s, though its command was to end by %s (%w): "+
-				"%s", newest.started.Format(time.DateTime), newest.deadline.Format(time.DateTime), held, holders)
+			return fail(exitState, hint,
+				"this pool's lock is held since %s, though its command was to end by %s (%w): %s",
+				newest.started.Format(time.DateTime), newest.deadline.Format(time.DateTime), held, holders)
 		}
 	}
 	who := "another run"

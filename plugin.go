@@ -28,10 +28,10 @@ func findProgram(name, program string) (path string, err error) {
 		if e, is := errors.AsType[*exec.Error](err); is {
 			err = e.Err
 		}
-		err = fail(exitInvalid, "give the path of a program that this user may execute", "%s (%s) cannot be run: %w",
-			name, program, err)
+		return "", fail(exitInvalid, "give the path of a program that this user may execute",
+			"%s (%s) cannot be run: %w", name, program, err)
 	}
-	return path, err
+	return path, nil
 }
 
 // askPlanner runs the planner program of that name with the question on its standard input, and returns its answer.

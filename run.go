@@ -78,7 +78,7 @@ func (t turn) ended(outcome string) turn {
 	return t
 }
 
-// failed returns the turn with an error that kept its command from running.
+// failed returns the turn with an error that kept its command from running, or with the command's.
 func (t turn) failed(err error) turn {
 	t.err, t.outcome = err, failed
 	switch code := exitCode(err); {
@@ -239,7 +239,7 @@ func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
 		return t.ended(notDue)
 	}
 	right, file, err := s.past.lock(ctx, p)
-	if settled := t.plan.timing(t.last.settled(), t.now); errors.Is(err, errRunning) && !settled.isDue && !s.force {
+	if settled := t.plan.timing(t.last.settled(), t.now); errors.Is(err, errRunning) && !s.force && !settled.isDue {
 		t.timing = settled
 		return t.ended(notDue) // that run was forced: nothing that is due is blocked
 	}
@@ -296,15 +296,10 @@ func (s *scaler) complete(ctx context.Context, t turn, right evaluator, ended ti
 		s.log.Warn("the command left processes running, which were ended", "pool", t.pool.name,
 			"processes", r.leftovers)
 	}
-	t.err = r.problem("the command", s.timeout)
+	t.outcome = scaled
 	done := outcome{ended: ended, exitCode: r.exitCode, output: r.tail}
-	switch exitCode(t.err) {
-	case exitOK:
-		t.outcome = scaled
-	case exitFailed:
-		t.outcome, done.err = failed, t.err.Error()
-	default:
-		t.outcome, done.err = interrupted, t.err.Error()
+	if err := r.problem("the command", s.timeout); err != nil {
+		t, done.err = t.failed(err), err.Error()
 	}
 	done.outcome = t.outcome
 	began, unwritten := right.complete(ctx, done)
@@ -350,7 +345,8 @@ func (s *scaler) prepare(ctx context.Context, t turn) turn {
 	if name := sized.executor; name != shell {
 		t.prepared.command, err = findProgram("executor "+name, s.plugins.executors[name])
 	} else if t.prepared.command, err = render(p, sized, previous); err != nil {
-		err = &failure{exitInvalid, err, "correct the pool's executor_command in Vespene; --dry-run shows what it makes"}
+		err = &failure{exitInvalid, err,
+			"correct the pool's executor_command in Vespene; --dry-run shows what it makes"}
 	}
 	if err != nil {
 		return t.failed(err)
@@ -397,22 +393,19 @@ func (s *scaler) inspect(ctx context.Context, name string, pools map[string]pool
 	if s.shared {
 		now = now.Add(p.clock)
 	}
-	i.pool, i.exists, i.now = p, exists, now
+	i.pool, i.exists = p, exists
 	if !exists {
 		i.pool.name, i.err = name, noPool(name)
-		return i
+	} else if i.summary, i.err = s.past.summary(ctx, p); i.err == nil {
+		i.turn = s.look(ctx, p)
 	}
-	if i.summary, i.err = s.past.summary(ctx, p); i.err != nil {
-		return i
+	if i.err == nil && i.plan != nil {
+		sized, err := s.stabilized(ctx, i.turn, *i.plan)
+		i.plan, i.err = &sized, err
 	}
-	t := s.look(ctx, p)
-	if t.outcome == "" {
-		sized, err := s.stabilized(ctx, t, *t.plan)
-		t.plan, t.err = &sized, err
+	if i.err != nil {
+		i.plan = nil
 	}
-	if t.err != nil {
-		t.plan = nil
-	}
-	i.turn, i.now = t, now
+	i.now = now
 	return i
 }

@@ -222,7 +222,8 @@ func regular(path string) error {
 
 var errNotRegular = errors.New("it is no regular file")
 
-// openSQLite opens the file, and checks that it is a state file of ours, or empty and may become one.
+// openSQLite opens the file and checks, before anything is written to it, that it is a state file of ours, or empty and
+// may become one.
 func openSQLite(ctx context.Context, path, options string) (s *state, empty bool, err error) {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -234,33 +235,28 @@ func openSQLite(ctx context.Context, path, options string) (s *state, empty bool
 		return nil, false, err
 	}
 	db.SetMaxOpenConns(1)
-	s = &state{db, path, file}
-	if empty, err = s.recognise(ctx); err != nil {
-		s.close()
-		return nil, false, err
-	}
-	return s, empty, nil
-}
-
-// recognise checks what kind of SQLite file this is, before anything is written to it.
-func (s *state) recognise(ctx context.Context) (empty bool, err error) {
 	var application, version, tables int
-	err = s.db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
+	err = db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
 		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).
 		Scan(&application, &version, &tables)
+	empty = application == 0 && version == 0 && tables == 0
 	switch {
-	case err != nil:
-	case application == applicationID && version != schemaVersion:
+	case err != nil || empty:
+	case application != applicationID:
+		err = fail(exitState, "name another file with --state", "it is a SQLite database of something else")
+	case version != schemaVersion:
 		age := "a newer"
 		if version < schemaVersion {
 			age = "an older"
 		}
 		err = fail(exitState, "run that version", "it was written by %s version of this program (schema %d, this one "+
 			"knows %d)", age, version, schemaVersion)
-	case application != applicationID && (application != 0 || version != 0 || tables != 0):
-		err = fail(exitState, "name another file with --state", "it is a SQLite database of something else")
 	}
-	return application == 0, err
+	if err != nil {
+		db.Close()
+		return nil, false, err
+	}
+	return &state{db, path, file}, empty, nil
 }
 
 // create makes the tables in an empty file. Several first runs may do so at once: one does, the others find it done.
@@ -493,34 +489,33 @@ func stateFailure(path string, err error) error {
 	if named, is := errors.AsType[*fs.PathError](err); is && named.Path == path {
 		err = named.Err // which would name it again
 	}
-	f := &failure{exitState, fmt.Errorf("state %s: %w", path, err), hintOf(err)}
-	code := 0
+	hint, code := hintOf(err), 0
 	if e, is := errors.AsType[*sqlite.Error](err); is {
 		code = e.Code()
 	}
 	switch {
-	case f.hint != "":
+	case hint != "":
 	case code == sqlite3.SQLITE_READONLY_ROLLBACK:
-		f.hint = "the run that made it was killed: run vespene-autoscale once as its user, who can write to it"
+		hint = "the run that made it was killed: run vespene-autoscale once as its user, who can write to it"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), code&0xff == sqlite3.SQLITE_READONLY:
-		f.hint = "make the file and its directory writable for the user of this run, or name another file with --state"
+		hint = "make the file and its directory writable for the user of this run, or name another file with --state"
 	case code&0xff == sqlite3.SQLITE_CORRUPT, code&0xff == sqlite3.SQLITE_NOTADB:
-		f.hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
+		hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
 	case code&0xff == sqlite3.SQLITE_CANTOPEN:
-		f.hint = "its log (-wal) lacks the index, which takes the right to write to the directory: run this as its " +
+		hint = "its log (-wal) lacks the index, which takes the right to write to the directory: run this as its " +
 			"owner"
 	case errors.Is(err, syscall.ENOSPC), code&0xff == sqlite3.SQLITE_FULL:
-		f.hint = "make room on its file system"
+		hint = "make room on its file system"
 	case code&0xff == sqlite3.SQLITE_IOERR:
-		f.hint = "see that its file system has room, takes locks and is not damaged, or name another file with --state"
+		hint = "see that its file system has room, takes locks and is not damaged, or name another file with --state"
 	case code&0xff == sqlite3.SQLITE_BUSY:
-		f.hint = "another program has it open and writes: end that (sudo fuser -v " + path +
+		hint = "another program has it open and writes: end that (sudo fuser -v " + path +
 			"), or name another file with --state"
 	case errors.Is(err, errNotRegular), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR),
 		errors.Is(err, fs.ErrNotExist):
-		f.hint = "name a file in a directory that exists or can be made, with --state"
+		hint = "name a file in a directory that exists or can be made, with --state"
 	default:
-		f.hint = "see to what it names, or name another file with --state"
+		hint = "see to what it names, or name another file with --state"
 	}
-	return f
+	return fail(exitState, hint, "state %s: %w", path, err)
 }
