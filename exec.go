@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -49,9 +50,6 @@ type command struct {
 	prefix    string
 	answers   bool // its standard output is an answer, and not for output
 }
-
-// shellCommand returns the arguments that have the shell run a line.
-func shellCommand(line string) []string { return []string{"/bin/sh", "-c", line} }
 
 // result is how a command ended.
 type result struct {
@@ -142,10 +140,11 @@ func execute(ctx context.Context, c command) (r result) {
 	defer s.close()
 	session := s.Process.Pid
 
-	relayed, answered := make(chan []byte, 1), make(chan []byte, 1)
-	go func() { relayed <- relay(s.output, c.output, c.prefix) }()
-	if s.answers != nil {
-		go func() { answered <- readAnswer(s.answers) }()
+	var tail []byte
+	var reading sync.WaitGroup
+	reading.Go(func() { tail = relay(s.output, c.output, c.prefix) })
+	if c.answers {
+		reading.Go(func() { r.answer = readAnswer(s.answers) })
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -177,12 +176,11 @@ func execute(ctx context.Context, c command) (r result) {
 			*r.exitCode = 128 + int(status.Signal())
 		}
 	}
-	s.output.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold the pipe for ever
-	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(<-relayed)), "\uFFFD")
-	if s.answers != nil {
-		s.answers.SetReadDeadline(time.Now())
-		r.answer = <-answered
+	for _, pipe := range []*os.File{s.output, s.answers} {
+		pipe.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold it for ever
 	}
+	reading.Wait()
+	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(tail)), "\uFFFD")
 	return r
 }
 

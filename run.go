@@ -367,8 +367,8 @@ func (s *scaler) stabilized(ctx context.Context, t turn, planned plan) (plan, er
 // command returns what is to be run for a pool that is prepared.
 func (s *scaler) command(p pool, prepared preparation) (c command, err error) {
 	all := facts(p, *prepared.plan, prepared.previous)
-	c = command{argv: shellCommand(prepared.command), variables: environment(all), timeout: s.timeout, output: s.stream,
-		prefix: s.stream.Prefix(p.name)}
+	c = command{argv: []string{"/bin/sh", "-c", prepared.command}, variables: environment(all), timeout: s.timeout,
+		output: s.stream, prefix: s.stream.Prefix(p.name)}
 	if name := prepared.plan.executor; name != shell {
 		c.argv = []string{prepared.command}
 		if c.input, err = json.Marshal(told(all, toExecutor)); err != nil {

@@ -288,12 +288,9 @@ func (s *state) each(ctx context.Context, scan func(*sql.Rows) error, query stri
 // the last that ended, the last that scaled, and those without an outcome.
 func (s *state) lastRun(ctx context.Context, key poolKey) (last lastRun, all []evaluation, err error) {
 	all, err = s.evaluations(ctx, false, `
-		id = (SELECT id FROM evaluations WHERE database = $1 AND pool_id = $2 AND ended IS NOT NULL
-		      ORDER BY id DESC LIMIT 1)
-		OR id = (SELECT id FROM evaluations WHERE database = $1 AND pool_id = $2 AND outcome = 'scaled'
-		         ORDER BY id DESC LIMIT 1)
-		OR database = $1 AND pool_id = $2 AND ended IS NULL
-		ORDER BY id`, key.database, key.id)
+		id = (SELECT max(id) FROM evaluations WHERE database = $1 AND pool_id = $2 AND ended IS NOT NULL)
+		OR id = (SELECT max(id) FROM evaluations WHERE database = $1 AND pool_id = $2 AND outcome = 'scaled')
+		OR database = $1 AND pool_id = $2 AND ended IS NULL ORDER BY id`, key.database, key.id)
 	for _, e := range all {
 		if e.ended.IsZero() {
 			last.open = true
@@ -356,10 +353,7 @@ type evaluation struct {
 // those are given; without what their commands printed, which is most of it, unless it is asked for.
 func (s *state) history(ctx context.Context, database string, pools []string, since time.Time, output bool) (
 	[]evaluation, error) {
-	named, err := json.Marshal(pools)
-	if err != nil {
-		return nil, stateFailure(s.path, err)
-	}
+	named, _ := json.Marshal(pools) // texts always have JSON
 	return s.evaluations(ctx, output, `started >= $1 AND ($2 = '' OR database = $2)
 		AND ($3 OR pool IN (SELECT value FROM json_each($4))) ORDER BY started, id`,
 		since.UnixMilli(), database, len(pools) == 0, string(named))
@@ -462,7 +456,7 @@ func (s *state) complete(ctx context.Context, id int64, o outcome) error {
 // the next run needs. When it has taken as long as limit, it leaves the rest to the next run.
 func (s *state) prune(ctx context.Context, now time.Time, limit time.Duration) error {
 	begun := time.Now()
-	for removed := int64(0); removed < pruneMost; {
+	for range pruneMost / pruneStep {
 		result, err := s.db.ExecContext(ctx, `PRAGMA synchronous = NORMAL; DELETE FROM evaluations WHERE id IN (
 			SELECT old.id FROM evaluations old
 			WHERE old.started < ? AND old.ended IS NOT NULL AND EXISTS (
@@ -473,8 +467,7 @@ func (s *state) prune(ctx context.Context, now time.Time, limit time.Duration) e
 		if err != nil {
 			return stateFailure(s.path, err)
 		}
-		n, err := result.RowsAffected()
-		if removed += n; err != nil || n < pruneStep || time.Since(begun) >= limit {
+		if n, err := result.RowsAffected(); err != nil || n < pruneStep || time.Since(begun) >= limit {
 			return stateFailure(s.path, err)
 		}
 	}
