@@ -79,27 +79,21 @@ func (all processes) String() string {
 	return strings.Join(names, ", ")
 }
 
-// started is a command that runs, with our ends of its pipes.
-type started struct {
-	*exec.Cmd
-	output, answers *os.File // answers is nil unless the command answers
-}
-
 // start starts the command in a session of its own. The pipes are ours: with those of exec, Wait would wait for whoever
-// still holds the other end.
-func (c command) start() (s started, err error) {
-	cmd := exec.Command(c.argv[0], c.argv[1:]...)
+// still holds the other end. There are answers to read only of a command that answers.
+func (c command) start() (cmd *exec.Cmd, output, answers *os.File, err error) {
+	cmd = exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), isSecret), c.variables...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if c.lock != nil {
 		cmd.ExtraFiles = append(make([]*os.File, lockDescriptor-3), c.lock)
 	}
-	var output, answers, input *os.File // theirs
-	s.output, output, err = os.Pipe()
-	cmd.Stdout, cmd.Stderr = output, output
+	var toOutput, toAnswers, input *os.File
+	output, toOutput, err = os.Pipe()
+	cmd.Stdout, cmd.Stderr = toOutput, toOutput
 	if err == nil && c.answers {
-		s.answers, answers, err = os.Pipe()
-		cmd.Stdout = answers
+		answers, toAnswers, err = os.Pipe()
+		cmd.Stdout = toAnswers
 	}
 	if err == nil && c.input != nil {
 		input, err = inputFile(c.input)
@@ -107,22 +101,13 @@ func (c command) start() (s started, err error) {
 	}
 	if err == nil {
 		// Without it, or if so many bytes may not be had, reading takes more turns.
-		unix.FcntlInt(output.Fd(), unix.F_SETPIPE_SZ, readSize)
+		unix.FcntlInt(toOutput.Fd(), unix.F_SETPIPE_SZ, readSize)
 		err = cmd.Start()
 	}
-	for _, theirs := range []*os.File{output, answers, input} {
-		theirs.Close() // of a file that is nil, too
+	for _, theirs := range []*os.File{toOutput, toAnswers, input} {
+		theirs.Close()
 	}
-	if err != nil {
-		s.close()
-	}
-	s.Cmd = cmd
-	return s, err
-}
-
-func (s started) close() {
-	s.output.Close()
-	s.answers.Close()
+	return cmd, output, answers, err
 }
 
 // execute runs the command once, and returns when no process of its session is left. When the context ends or the
@@ -133,18 +118,19 @@ func execute(ctx context.Context, c command) (r result) {
 	if ctx.Err() != nil {
 		return result{ended: context.Cause(ctx)}
 	}
-	s, err := c.start()
+	cmd, output, answers, err := c.start()
+	defer output.Close()
+	defer answers.Close() // of a file that is nil, too
 	if err != nil {
 		return result{err: err}
 	}
-	defer s.close()
-	session := s.Process.Pid
+	session := cmd.Process.Pid
 
 	var tail []byte
 	var reading sync.WaitGroup
-	reading.Go(func() { tail = relay(s.output, c.output, c.prefix) })
+	reading.Go(func() { tail = relay(output, c.output, c.prefix) })
 	if c.answers {
-		reading.Go(func() { r.answer = readAnswer(s.answers) })
+		reading.Go(func() { r.answer = readAnswer(answers) })
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -159,24 +145,24 @@ func execute(ctx context.Context, c command) (r result) {
 	select {
 	case <-exited:
 	case <-ctx.Done():
-		r.ended = context.Cause(ctx)
 	}
 	select {
 	case <-exited: // by itself, be it at the same moment
-		r.ended, r.leftovers = nil, sessionProcesses(session, true)
+		r.leftovers = sessionProcesses(session, true)
 	default:
+		r.ended = context.Cause(ctx)
 	}
 	if r.ended != nil || r.leftovers != nil {
 		r.unkillable = endSession(session)
 	}
 	if r.unkillable == nil || r.ended == nil { // the shell, at least, has ended
-		s.Wait() // its error is the exit status, which ProcessState has
-		r.exitCode = new(s.ProcessState.ExitCode())
-		if status := s.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		cmd.Wait() // its error is the exit status, which ProcessState has
+		r.exitCode = new(cmd.ProcessState.ExitCode())
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
 			*r.exitCode = 128 + int(status.Signal())
 		}
 	}
-	for _, pipe := range []*os.File{s.output, s.answers} {
+	for _, pipe := range []*os.File{output, answers} {
 		pipe.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold it for ever
 	}
 	reading.Wait()
