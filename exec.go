@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,9 +51,6 @@ type command struct {
 	answers   bool // its standard output is an answer, and not for output
 }
 
-// shellCommand returns the arguments that have the shell run a line.
-func shellCommand(line string) []string { return []string{"/bin/sh", "-c", line} }
-
 // result is how a command ended.
 type result struct {
 	exitCode   *int // as a shell's $?: 128 + n for one ended by signal n; nil if it did not start
@@ -81,60 +79,35 @@ func (all processes) String() string {
 	return strings.Join(names, ", ")
 }
 
-// started is a command that runs, with our ends of its pipes.
-type started struct {
-	*exec.Cmd
-	output, answers *os.File // answers is nil unless the command answers
-}
-
 // start starts the command in a session of its own. The pipes are ours: with those of exec, Wait would wait for whoever
-// still holds the other end.
-func (c command) start() (s started, err error) {
-	cmd := exec.Command(c.argv[0], c.argv[1:]...)
+// still holds the other end. There are answers to read only of a command that answers.
+func (c command) start() (cmd *exec.Cmd, output, answers *os.File, err error) {
+	cmd = exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), isSecret), c.variables...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if c.lock != nil {
 		cmd.ExtraFiles = append(make([]*os.File, lockDescriptor-3), c.lock)
 	}
-	s.Cmd = cmd
-	var theirs []*os.File
-	defer func() {
-		for _, file := range theirs {
-			file.Close()
-		}
-		if err != nil {
-			s.close()
-		}
-	}()
-	pipe := func(ours **os.File) *os.File {
-		var writer *os.File
-		if err == nil {
-			*ours, writer, err = os.Pipe()
-			theirs = append(theirs, writer)
-		}
-		return writer
-	}
-	output := pipe(&s.output)
-	cmd.Stdout, cmd.Stderr = output, output
-	if c.answers {
-		cmd.Stdout = pipe(&s.answers)
+	var toOutput, toAnswers, input *os.File
+	output, toOutput, err = os.Pipe()
+	cmd.Stdout, cmd.Stderr = toOutput, toOutput
+	if err == nil && c.answers {
+		answers, toAnswers, err = os.Pipe()
+		cmd.Stdout = toAnswers
 	}
 	if err == nil && c.input != nil {
-		var input *os.File
 		input, err = inputFile(c.input)
-		cmd.Stdin, theirs = input, append(theirs, input)
+		cmd.Stdin = input
 	}
 	if err == nil {
 		// Without it, or if so many bytes may not be had, reading takes more turns.
-		unix.FcntlInt(output.Fd(), unix.F_SETPIPE_SZ, readSize)
+		unix.FcntlInt(toOutput.Fd(), unix.F_SETPIPE_SZ, readSize)
 		err = cmd.Start()
 	}
-	return s, err
-}
-
-func (s started) close() {
-	s.output.Close() // of a file that is nil, too
-	s.answers.Close()
+	for _, theirs := range []*os.File{toOutput, toAnswers, input} {
+		theirs.Close()
+	}
+	return cmd, output, answers, err
 }
 
 // execute runs the command once, and returns when no process of its session is left. When the context ends or the
@@ -145,17 +118,19 @@ func execute(ctx context.Context, c command) (r result) {
 	if ctx.Err() != nil {
 		return result{ended: context.Cause(ctx)}
 	}
-	s, err := c.start()
+	cmd, output, answers, err := c.start()
+	defer output.Close()
+	defer answers.Close() // of a file that is nil, too
 	if err != nil {
 		return result{err: err}
 	}
-	defer s.close()
-	session := s.Process.Pid
+	session := cmd.Process.Pid
 
-	relayed, answered := make(chan []byte, 1), make(chan []byte, 1)
-	go func() { relayed <- relay(s.output, c.output, c.prefix) }()
-	if s.answers != nil {
-		go func() { answered <- readAnswer(s.answers) }()
+	var tail []byte
+	var reading sync.WaitGroup
+	reading.Go(func() { tail = relay(output, c.output, c.prefix) })
+	if c.answers {
+		reading.Go(func() { r.answer = readAnswer(answers) })
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -165,37 +140,33 @@ func execute(ctx context.Context, c command) (r result) {
 		close(exited)
 	}()
 
-	timeout := time.NewTimer(c.timeout)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
+	defer cancel()
 	select {
 	case <-exited:
-	case <-timeout.C:
-		r.ended = errTimeout
 	case <-ctx.Done():
-		r.ended = context.Cause(ctx)
 	}
 	select {
 	case <-exited: // by itself, be it at the same moment
-		r.ended, r.leftovers = nil, sessionProcesses(session, true)
+		r.leftovers = sessionProcesses(session, true)
 	default:
+		r.ended = context.Cause(ctx)
 	}
 	if r.ended != nil || r.leftovers != nil {
 		r.unkillable = endSession(session)
 	}
 	if r.unkillable == nil || r.ended == nil { // the shell, at least, has ended
-		s.Wait() // its error is the exit status, which ProcessState has
-		code := s.ProcessState.ExitCode()
-		if status, ok := s.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			code = 128 + int(status.Signal())
+		cmd.Wait() // its error is the exit status, which ProcessState has
+		r.exitCode = new(cmd.ProcessState.ExitCode())
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+			*r.exitCode = 128 + int(status.Signal())
 		}
-		r.exitCode = &code
 	}
-	s.output.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold the pipe for ever
-	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(<-relayed)), "\uFFFD")
-	if s.answers != nil {
-		s.answers.SetReadDeadline(time.Now())
-		r.answer = <-answered
+	for _, pipe := range []*os.File{output, answers} {
+		pipe.SetReadDeadline(time.Now()) // a daemon with a session of its own may hold it for ever
 	}
+	reading.Wait()
+	r.tail = strings.ToValidUTF8(strings.TrimSpace(string(tail)), "\uFFFD")
 	return r
 }
 
@@ -206,15 +177,8 @@ func inputFile(input []byte) (*os.File, error) {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "input")
-	_, err = file.Write(input)
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
+	_, err = file.WriteAt(input, 0) // after which it is read from the start
+	return file, err
 }
 
 // readAnswer reads an answer to its end or deadline, and keeps a byte beyond answerSize at most.
@@ -231,27 +195,22 @@ func (r result) problem(what string, limit time.Duration) error {
 	if r.tail != "" {
 		said = fmt.Sprintf("; its last line was %q", r.tail[strings.LastIndexByte(r.tail, '\n')+1:])
 	}
-	f := &failure{code: exitFailed}
 	switch {
 	case r.unkillable != nil:
-		f.err = fmt.Errorf("processes of %s cannot be ended, and keep the lock: %s", what, r.unkillable)
-		f.hint = "see what they wait for, and end them"
+		return fail(exitFailed, "see what they wait for, and end them",
+			"processes of %s cannot be ended, and keep the lock: %s", what, r.unkillable)
 	case errors.Is(r.ended, errTimeout):
-		f.err = fmt.Errorf("%s %w after %v and was ended%s", what, errTimeout, limit, said)
-		f.hint = "see why it hangs, or give it more with --timeout"
+		return fail(exitFailed, "see why it hangs, or give it more with --timeout", "%s %w after %v and was ended%s",
+			what, errTimeout, limit, said)
 	case r.ended != nil:
 		return r.ended
 	case r.err != nil:
-		f.err = fmt.Errorf("%s did not start: %w", what, r.err)
-		f.hint = "see that the program can be executed (a script begins with #!), and that this user may have more " +
-			"processes (ulimit -u)"
+		return fail(exitFailed, "see that the program can be executed (a script begins with #!), and that this user "+
+			"may have more processes (ulimit -u)", "%s did not start: %w", what, r.err)
 	case *r.exitCode != 0:
-		f.err = fmt.Errorf("%s ended with exit status %d%s", what, *r.exitCode, said)
-		f.hint = "its output is in the log"
-	default:
-		return nil
+		return fail(exitFailed, "its output is in the log", "%s ended with exit status %d%s", what, *r.exitCode, said)
 	}
-	return f
+	return nil
 }
 
 // isSecret tells whether a variable is kept from the command, whose output is logged.
@@ -318,9 +277,8 @@ func (u *untilEmpty) Read(buffer []byte) (n int, err error) {
 	if err != nil || u.late >= pipeCapacity {
 		return 0, io.EOF
 	}
-	var readErr error
-	err = raw.Control(func(fd uintptr) { n, readErr = unix.Read(int(fd), buffer) })
-	if err != nil || readErr != nil || n <= 0 {
+	err = raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), buffer) })
+	if err != nil || n <= 0 {
 		return 0, io.EOF // empty, or nobody holds the other end
 	}
 	u.late += n

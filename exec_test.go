@@ -312,8 +312,8 @@ func TestOutput(t *testing.T) {
 			lines <- string(buffer[:n])
 		}
 	}()
-	go execute(t.Context(), command{argv: shellCommand("echo now; sleep 5"), timeout: time.Minute, output: writer,
-		prefix: "p: "})
+	go execute(t.Context(), command{argv: []string{"/bin/sh", "-c", "echo now; sleep 5"}, timeout: time.Minute,
+		output: writer, prefix: "p: "})
 	select {
 	case line := <-lines:
 		if line != "p: now\n" {

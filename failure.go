@@ -51,21 +51,21 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// usage returns a usage error with its cure.
-func usage(hint, format string, args ...any) error {
-	return &failure{code: exitUsage, err: fmt.Errorf(format, args...), hint: hint}
+// fail returns an error with its exit code and cure.
+func fail(code int, hint, format string, args ...any) error {
+	return &failure{code, fmt.Errorf(format, args...), hint}
 }
+
+// usage returns a usage error with its cure.
+func usage(hint, format string, args ...any) error { return fail(exitUsage, hint, format, args...) }
 
 // exitCode returns the code that an error leads to. Errors that are not ours come from parsing the command line.
 func exitCode(err error) int {
-	var signal signalled
-	var f *failure
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.As(err, &signal):
+	} else if signal, is := errors.AsType[signalled](err); is {
 		return 128 + int(signal.Signal)
-	case errors.As(err, &f):
+	} else if f, is := errors.AsType[*failure](err); is {
 		return f.code
 	}
 	return exitUsage
@@ -73,7 +73,7 @@ func exitCode(err error) int {
 
 // hintOf returns the cure that an error carries, or "".
 func hintOf(err error) string {
-	if f := (*failure)(nil); errors.As(err, &f) {
+	if f, is := errors.AsType[*failure](err); is {
 		return f.hint
 	}
 	return ""
@@ -101,10 +101,9 @@ func withoutAddress(text string) string {
 // worse returns which of two codes a run ends with: the first one in exitCodes, and a signal's before all.
 func worse(a, b int) int {
 	for _, c := range slices.Backward(exitCodes) {
-		switch c.code {
-		case a:
+		if c.code == a {
 			return b
-		case b:
+		} else if c.code == b {
 			return a
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -57,32 +58,27 @@ func (s *state) lock(ctx context.Context, key poolKey, now time.Time) (*os.File,
 
 // blocked returns the error for a pool whose lock another holds; held is errBusy or errRunning.
 func (s *state) blocked(ctx context.Context, key poolKey, now time.Time, held error) error {
-	_, rows, err := s.lastRun(ctx, key) // one may have begun since the caller looked
+	_, all, err := s.lastRun(ctx, key) // one may have begun since the caller looked
 	if err != nil {
 		return err
 	}
-	holders := strings.Join(s.holders(key), ", ")
-	if holders == "" {
-		holders = "a process that this user may not see, or that has just ended"
+	holders := cmp.Or(s.holders(key), "a process that this user may not see, or that has just ended")
+	if len(all) > 0 {
+		newest := all[len(all)-1]
+		hangs := held != errRunning || newest.ended.IsZero() // else it has just begun, and has no evaluation yet
+		if hangs && now.Sub(newest.deadline) > heldTooLong {
+			hint := "see what these processes wait for, and end them (sudo fuser -v " + s.lockPath(key) + ")"
+			return fail(exitState, hint,
+				"this pool's lock is held since %s, though its command was to end by %s (%w): %s",
+				newest.started.Format(time.DateTime), newest.deadline.Format(time.DateTime), held, holders)
+		}
 	}
 	who := "another run"
 	if held != errRunning {
 		who = "a command that outlived its run"
 	}
-	f := &failure{code: exitBusy, err: fmt.Errorf("%s holds this pool's lock (%w): %s", who, held, holders),
-		hint: "nothing was run; the next run tries again"}
-	if len(rows) == 0 {
-		return f
-	}
-	newest := rows[len(rows)-1]
-	hangs := held != errRunning || newest.ended.IsZero() // else it has just begun, and has no evaluation yet
-	if over := now.Sub(newest.deadline); hangs && over > heldTooLong {
-		f.code = exitState
-		f.hint = "see what these processes wait for, and end them (sudo fuser -v " + s.lockPath(key) + ")"
-		f.err = fmt.Errorf("this pool's lock is held since %s, though its command was to end by %s (%w): %s",
-			newest.started.Format(time.DateTime), newest.deadline.Format(time.DateTime), held, holders)
-	}
-	return f
+	return fail(exitBusy, "nothing was run; the next run tries again", "%s holds this pool's lock (%w): %s", who, held,
+		holders)
 }
 
 // unlock frees a lock for everybody, even if a daemon that the command left behind still has the file open.
@@ -96,10 +92,10 @@ func (s *state) lockPath(key poolKey) string {
 }
 
 // holders names the processes that have the pool's lock open, as far as this user may see them: "123 (terraform)".
-func (s *state) holders(key poolKey) []string {
+func (s *state) holders(key poolKey) string {
 	lock, err := os.Stat(s.lockPath(key))
 	if err != nil {
-		return nil
+		return ""
 	}
 	var holders []string
 	descriptors, _ := filepath.Glob("/proc/[0-9]*/fd/*")
@@ -112,5 +108,5 @@ func (s *state) holders(key poolKey) []string {
 		name, _ := os.ReadFile("/proc/" + pid + "/comm")
 		holders = append(holders, fmt.Sprintf("%s (%s)", pid, strings.TrimSpace(string(name))))
 	}
-	return slices.Compact(holders) // a process may have it open more than once
+	return strings.Join(slices.Compact(holders), ", ") // a process may have it open more than once
 }

@@ -76,10 +76,8 @@ func replaceFile(path string, content []byte) error {
 	} else if _, isThere := os.Lstat(path); isThere == nil { // a link to nowhere
 		return err
 	}
-	if info, err := os.Stat(path); err == nil {
-		if err := regular(info); err != nil { // /dev/null, say, which all the machine needs
-			return err
-		}
+	if err := regular(path); err != nil { // /dev/null, say, which all the machine needs
+		return err
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), ".vespene-autoscale-") // not *.prom, which would be read
 	if err != nil {

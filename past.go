@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -88,26 +86,19 @@ type localEvaluator struct {
 }
 
 func (e *localEvaluator) read(ctx context.Context) (lastRun, time.Time, error) {
-	last, rows, err := e.past.lastRun(ctx, e.past.key(e.pool))
+	last, all, err := e.past.lastRun(ctx, e.past.key(e.pool))
 	now := clock()
-	if err != nil {
-		return last, now, err
-	}
-	for _, open := range rows {
-		if !open.ended.IsZero() {
+	for _, open := range all {
+		if err != nil || !open.ended.IsZero() {
 			continue
 		}
 		e.past.log.Warn("an earlier run was killed before its evaluation ended; what it did is unknown, so its "+
-			"interval begins now",
-			"pool", e.pool.name, "started", open.started)
-		killed := outcome{ended: now, outcome: interrupted, err: "the run was killed"}
-		if err := e.past.complete(ctx, open.id, killed); err != nil {
-			return last, now, err
-		}
-		last.last = nextInterval(killed.outcome, open.started, now)
+			"interval begins now", "pool", e.pool.name, "started", open.started)
+		last.last = nextInterval(interrupted, open.started, now)
+		err = e.past.complete(ctx, open.id, outcome{ended: now, outcome: interrupted, err: "the run was killed"})
 	}
 	last.open = false
-	return last, now, nil
+	return last, now, err
 }
 
 func (e *localEvaluator) claim(ctx context.Context, c claim) (err error) {
@@ -123,9 +114,9 @@ func (e *localEvaluator) complete(ctx context.Context, o outcome) (last time.Tim
 func (e *localEvaluator) release(_ context.Context, keep bool, _ string, err error) error {
 	if keep {
 		e.lock.Close()
-	} else if unlockErr := unlock(e.lock); unlockErr != nil {
-		e.past.log.Warn("the lock could not be freed, and will be when this run ends", "pool", e.pool.name, "error",
-			unlockErr)
+	} else if held := unlock(e.lock); held != nil {
+		e.past.log.Warn("the lock could not be freed, and will be when this run ends", "pool", e.pool.name,
+			"error", held)
 	}
 	return err
 }
@@ -213,10 +204,10 @@ func (e *sharedEvaluator) read(ctx context.Context) (last lastRun, now time.Time
 func (e *sharedEvaluator) claim(ctx context.Context, c claim) (err error) {
 	e.began = clock()
 	c.started = e.began
-	if err = e.shared.exec(ctx, "SELECT 1"); err != nil {
-		return err
+	if err = e.shared.exec(ctx, "SELECT 1"); err == nil {
+		e.claimed, err = e.past.database.claimShared(ctx, e.pool.id, c.follows)
 	}
-	if e.claimed, err = e.past.database.claimShared(ctx, e.pool.id, c.follows); err != nil {
+	if err != nil {
 		return err
 	}
 	if err = e.shared.exec(ctx, "SELECT 1"); err == nil {
@@ -254,12 +245,7 @@ func (e *sharedEvaluator) release(ctx context.Context, keep bool, outcome string
 	if err != nil {
 		ended += ": " + err.Error()
 	}
-	return &failure{code: worse(exitCode(err), exitDatabase),
-		hint: "see that the network to PostgreSQL lasts as long as the command",
-		err: fmt.Errorf("the lock that hosts share was lost, so that another may have run the command, too: %w; this "+
-			"one had ended: %s",
-			lost, ended)}
+	return fail(worse(exitCode(err), exitDatabase), "see that the network to PostgreSQL lasts as long as the command",
+		"the lock that hosts share was lost, so that another may have run the command, too: %w; this one had ended: %s",
+		lost, ended)
 }
-
-// isBlocked tells whether the error means that another has the right to evaluate the pool.
-func isBlocked(err error) bool { return errors.Is(err, errBusy) || errors.Is(err, errRunning) }

@@ -25,12 +25,11 @@ const (
 // findProgram returns the path of a plugin program, given by its path or by a name on the PATH.
 func findProgram(name, program string) (path string, err error) {
 	if path, err = exec.LookPath(program); err != nil {
-		var e *exec.Error
-		if errors.As(err, &e) {
+		if e, is := errors.AsType[*exec.Error](err); is {
 			err = e.Err
 		}
-		return "", &failure{code: exitInvalid, err: fmt.Errorf("%s (%s) cannot be run: %w", name, program, err),
-			hint: "give the path of a program that this user may execute"}
+		return "", fail(exitInvalid, "give the path of a program that this user may execute",
+			"%s (%s) cannot be run: %w", name, program, err)
 	}
 	return path, nil
 }
@@ -38,68 +37,61 @@ func findProgram(name, program string) (path string, err error) {
 // askPlanner runs the planner program of that name with the question on its standard input, and returns its answer.
 // What it prints on standard error goes to output, each line behind the prefix.
 func askPlanner(ctx context.Context, name, program string, all []fact, output io.Writer, prefix string) (
-	answer, error) {
+	a answer, err error) {
 	path, err := findProgram("planner "+name, program)
 	if err != nil {
-		return answer{}, err
-	}
-	wrong := func(format string, args ...any) (answer, error) {
-		return answer{}, &failure{code: exitInvalid, hint: "correct the program; --dry-run asks it again",
-			err: fmt.Errorf("planner %s (%s): "+format, append([]any{name, program}, args...)...)}
+		return a, err
 	}
 	question, err := json.Marshal(told(all, toPlanner))
+	if err == nil {
+		r := execute(ctx, command{argv: []string{path}, input: question, timeout: plannerLimit, output: output,
+			prefix: prefix, answers: true})
+		if err = r.problem("it", plannerLimit); exitCode(err) > 128 { // a signal ended us
+			return a, err
+		} else if err == nil {
+			a, err = parseAnswer(r.answer)
+		}
+	}
 	if err != nil {
-		return wrong("%w", err)
+		err = fail(exitInvalid, "correct the program; --dry-run asks it again", "planner %s (%s): %w", name, program,
+			err)
 	}
-	r := execute(ctx, command{argv: []string{path}, input: question, timeout: plannerLimit, output: output,
-		prefix: prefix, answers: true})
-	var f *failure
-	switch problem := r.problem("it", plannerLimit); {
-	case errors.As(problem, &f): // not a signal that ended us
-		return wrong("%s", problem)
-	case problem != nil:
-		return answer{}, problem
-	case len(r.answer) > answerSize:
-		return wrong("it answered with more than %d bytes", answerSize)
-	}
-	a, err := parseAnswer(r.answer)
-	if err != nil {
-		return wrong("it %w", err)
-	}
-	return a, nil
+	return a, err
 }
 
 // parseAnswer parses what a planner program printed: one JSON object with the integers size and queued_size, of zero or
 // more and 64 bits at most, and perhaps a text as reason. Anything else is an error, since it may mean anything.
 func parseAnswer(printed []byte) (a answer, err error) {
+	if len(printed) > answerSize {
+		return answer{}, fmt.Errorf("it answered with more than %d bytes", answerSize)
+	}
 	values, err := uniqueKeys(printed)
 	if err != nil {
 		return answer{}, err
 	}
-	sizes := map[string]*int64{"size": &a.size, "queued_size": &a.queuedSize}
-	for _, name := range []string{"size", "queued_size"} {
-		size := sizes[name]
-		value, has := values[name]
-		if !has {
-			return answer{}, fmt.Errorf("answered without %s", name)
+	for i, name := range []string{"size", "queued_size"} {
+		size, value := []*int64{&a.size, &a.queuedSize}[i], values[name]
+		if value == nil {
+			return answer{}, fmt.Errorf("it answered without %s", name)
 		}
 		if *size, err = strconv.ParseInt(string(value), 10, 64); err != nil || *size < 0 {
-			return answer{}, fmt.Errorf("answered with a %s of %.40q, which is not a whole number from 0 to %d",
+			return answer{}, fmt.Errorf("it answered with a %s of %.40q, which is not a whole number from 0 to %d",
 				name, value, math.MaxInt64)
 		}
 		delete(values, name)
 	}
-	if value, has := values["reason"]; has {
+	if value := values["reason"]; value != nil {
 		if value[0] != '"' || json.Unmarshal(value, &a.reason) != nil ||
 			utf8.RuneCountInString(a.reason) > reasonLimit {
-			return answer{}, fmt.Errorf("answered with a reason that is not a text of %d characters at most",
+			return answer{}, fmt.Errorf("it answered with a reason that is not a text of %d characters at most",
 				reasonLimit)
 		}
 		a.reason = strings.Join(strings.Fields(a.reason), " ")
 		delete(values, "reason")
 	}
 	for name := range values {
-		return answer{}, fmt.Errorf("answered with %.40q, which means nothing (known: size, queued_size, reason)", name)
+		return answer{}, fmt.Errorf("it answered with %.40q, which means nothing (known: size, queued_size, reason)",
+			name)
 	}
 	return a, nil
 }
@@ -108,9 +100,9 @@ func parseAnswer(printed []byte) (a answer, err error) {
 func uniqueKeys(text []byte) (map[string]json.RawMessage, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if open, err := decoder.Token(); err == io.EOF {
-		return nil, errors.New("answered nothing")
+		return nil, errors.New("it answered nothing")
 	} else if err != nil || open != json.Delim('{') {
-		return nil, errors.New("answered something else than one JSON object")
+		return nil, errors.New("it answered something else than one JSON object")
 	}
 	values := map[string]json.RawMessage{}
 	for decoder.More() {
@@ -120,19 +112,19 @@ func uniqueKeys(text []byte) (map[string]json.RawMessage, error) {
 			err = decoder.Decode(&value)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("answered what is no JSON: %w", err)
+			return nil, fmt.Errorf("it answered what is no JSON: %w", err)
 		}
 		name, _ := key.(string)
 		if values[name] != nil {
-			return nil, fmt.Errorf("answered with %s twice", name)
+			return nil, fmt.Errorf("it answered with %s twice", name)
 		}
 		values[name] = value
 	}
 	if _, err := decoder.Token(); err != nil {
-		return nil, fmt.Errorf("answered what is no JSON: %w", err)
+		return nil, fmt.Errorf("it answered what is no JSON: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errors.New("answered with more than one JSON object")
+		return nil, errors.New("it answered with more than one JSON object")
 	}
 	return values, nil
 }

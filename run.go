@@ -78,11 +78,11 @@ func (t turn) ended(outcome string) turn {
 	return t
 }
 
-// failed returns the turn with an error that kept its command from running.
+// failed returns the turn with an error that kept its command from running, or with the command's.
 func (t turn) failed(err error) turn {
 	t.err, t.outcome = err, failed
 	switch code := exitCode(err); {
-	case isBlocked(err):
+	case errors.Is(err, errBusy), errors.Is(err, errRunning):
 		t.outcome = busy
 	case code > 128:
 		t.outcome = interrupted
@@ -164,14 +164,14 @@ func (s *scaler) servePool(ctx context.Context, name string) turn {
 	t := turn{pool: pool{name: name}}
 	pools, err := s.fresh(ctx)
 	p, exists := pools[name]
-	switch {
-	case ctx.Err() != nil:
-		t = t.failed(context.Cause(ctx))
-	case err != nil:
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else if err == nil && !exists {
+		err = noPool(name)
+	}
+	if err != nil {
 		t = t.failed(err)
-	case !exists:
-		t = t.failed(noPool(name))
-	default:
+	} else {
 		t = s.evaluatePool(ctx, p)
 	}
 	if t.err != nil {
@@ -185,8 +185,8 @@ func (s *scaler) servePool(ctx context.Context, name string) turn {
 }
 
 func noPool(name string) error {
-	return &failure{code: exitInvalid, err: fmt.Errorf("there is no worker pool %q", name),
-		hint: "write its name as Vespene shows it; upper and lower case matter"}
+	return fail(exitInvalid, "write its name as Vespene shows it; upper and lower case matter",
+		"there is no worker pool %q", name)
 }
 
 // settings returns the pool's settings, checked; the error has its cure.
@@ -197,7 +197,7 @@ func (s *scaler) settings(p pool) (settings, error) {
 			"(--shared) knows its own only", key)
 	}
 	if err != nil {
-		err = &failure{code: exitInvalid, err: err, hint: "correct the pool's settings in Vespene"}
+		err = &failure{exitInvalid, err, "correct the pool's settings in Vespene"}
 	}
 	return checked, err
 }
@@ -229,19 +229,17 @@ func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
 	if t.outcome != "" {
 		return t
 	}
-	planned, last, now := *t.plan, t.last, t.now
 	if s.dryRun {
-		prepared, err := s.prepare(ctx, p, planned, last, now)
-		if t.prepared = &prepared; err != nil {
-			return t.failed(err)
+		if t = s.prepare(ctx, t); t.err != nil {
+			return t
 		}
 		return t.ended(dryRun)
 	}
-	if !t.timing.isDue && !s.force && !last.open { // whether an open one is over, only who has the lock can tell
+	if !t.timing.isDue && !s.force && !t.last.open { // whether an open one is over, only who has the lock can tell
 		return t.ended(notDue)
 	}
 	right, file, err := s.past.lock(ctx, p)
-	if settled := planned.timing(last.settled(), now); errors.Is(err, errRunning) && !settled.isDue && !s.force {
+	if settled := t.plan.timing(t.last.settled(), t.now); errors.Is(err, errRunning) && !s.force && !settled.isDue {
 		t.timing = settled
 		return t.ended(notDue) // that run was forced: nothing that is due is blocked
 	}
@@ -257,36 +255,34 @@ func (s *scaler) evaluatePool(ctx context.Context, p pool) turn {
 // evaluate is the turn of a pool that seemed due, whose lock is held: due still? – size – claim – command – outcome.
 func (s *scaler) evaluate(ctx context.Context, t turn, right evaluator, lock *os.File) turn {
 	lasting := context.WithoutCancel(ctx) // what a signal ended is recorded, too
-	planned := *t.plan
 	last, now, err := right.read(lasting)
 	if err != nil {
 		return t.failed(err)
 	}
 	readAt := clock()
-	t.now, t.last, t.timing = now, last, planned.timing(last, now)
+	t.now, t.last, t.timing = now, last, t.plan.timing(last, now)
 	if !t.timing.isDue && !s.force {
 		return t.ended(notDue)
 	}
-	prepared, err := s.prepare(ctx, t.pool, planned, last, now)
-	if t.prepared = &prepared; err != nil {
-		return t.failed(err)
+	if t = s.prepare(ctx, t); t.err != nil {
+		return t
 	}
 	if ctx.Err() != nil { // nothing has been run: no interval begins
 		return t.failed(context.Cause(ctx))
 	}
-	toRun, err := s.command(t.pool, prepared)
-	if err != nil {
-		return t.failed(err)
+	sized := *t.prepared.plan
+	toRun, err := s.command(t.pool, *t.prepared)
+	if err == nil {
+		toRun.lock = lock
+		err = right.claim(lasting, claim{pool: t.pool.name, started: now, deadline: clock().Add(s.timeout),
+			follows: last.last, forced: s.force, plan: sized})
 	}
-	toRun.lock = lock
-	err = right.claim(lasting, claim{pool: t.pool.name, started: now, deadline: clock().Add(s.timeout),
-		follows: last.last, forced: s.force, plan: *prepared.plan})
 	if err != nil {
 		return t.failed(err)
 	}
 	s.evaluated.Store(true)
-	s.log.Info("run the command", "pool", t.pool.name, "size", prepared.plan.size,
-		"queued_size", prepared.plan.queuedSize, "why", prepared.plan.why())
+	s.log.Info("run the command", "pool", t.pool.name, "size", sized.size, "queued_size", sized.queuedSize,
+		"why", sized.why())
 	result := execute(ctx, toRun)
 	ended := clock()
 	t.now, t.result = now.Add(ended.Sub(readAt)), &result
@@ -300,15 +296,10 @@ func (s *scaler) complete(ctx context.Context, t turn, right evaluator, ended ti
 		s.log.Warn("the command left processes running, which were ended", "pool", t.pool.name,
 			"processes", r.leftovers)
 	}
-	t.err = r.problem("the command", s.timeout)
+	t.outcome = scaled
 	done := outcome{ended: ended, exitCode: r.exitCode, output: r.tail}
-	switch exitCode(t.err) {
-	case exitOK:
-		t.outcome = scaled
-	case exitFailed:
-		t.outcome, done.err = failed, t.err.Error()
-	default:
-		t.outcome, done.err = interrupted, t.err.Error()
+	if err := r.problem("the command", s.timeout); err != nil {
+		t, done.err = t.failed(err), err.Error()
 	}
 	done.outcome = t.outcome
 	began, unwritten := right.complete(ctx, done)
@@ -326,61 +317,62 @@ func (s *scaler) complete(ctx context.Context, t turn, right evaluator, ended ti
 	return t
 }
 
-// prepare sizes a pool, by its planner program if it has one, and makes what is to be run. With an error, it returns
-// how far that came.
-func (s *scaler) prepare(ctx context.Context, p pool, planned plan, last lastRun, now time.Time) (preparation, error) {
-	result := preparation{previous: last.previousSize}
+// prepare sizes the pool of a turn, by its planner program if it has one, and makes what is to be run. If that fails,
+// the turn has how far it came.
+func (s *scaler) prepare(ctx context.Context, t turn) turn {
+	p, planned, previous := t.pool, *t.plan, t.last.previousSize
+	t.prepared = &preparation{previous: previous}
 	if name := planned.planner; name != stock {
-		a, err := askPlanner(ctx, name, s.plugins.planners[name], facts(p, planned, last.previousSize), s.stream,
+		a, err := askPlanner(ctx, name, s.plugins.planners[name], facts(p, planned, previous), s.stream,
 			s.stream.Prefix(p.name))
 		if err != nil {
-			return result, err
+			return t.failed(err)
 		}
 		planned = planned.answered(a)
 	}
-	sized, err := s.stabilized(context.WithoutCancel(ctx), p, planned, last, now)
+	sized, err := s.stabilized(ctx, t, planned)
 	if err != nil {
-		return result, err
+		return t.failed(err)
 	}
-	result.plan = &sized
-	if planned.timing(last.settled(), now).clockBack {
+	t.prepared.plan = &sized
+	if sized.timing(t.last.settled(), t.now).clockBack {
 		s.log.Warn("the last evaluation lies in the future, so the clock went back: due now", "pool", p.name,
-			"last", last.last)
+			"last", t.last.last)
 	}
 	for _, warning := range p.staleWarnings() {
 		s.log.Warn(warning.String(), "pool", p.name)
 	}
 	if name := sized.executor; name != shell {
-		result.command, err = findProgram("executor "+name, s.plugins.executors[name])
-	} else if result.command, err = render(p, sized, last.previousSize); err != nil {
-		err = &failure{code: exitInvalid, err: err,
-			hint: "correct the pool's executor_command in Vespene; --dry-run shows what it makes"}
+		t.prepared.command, err = findProgram("executor "+name, s.plugins.executors[name])
+	} else if t.prepared.command, err = render(p, sized, previous); err != nil {
+		err = &failure{exitInvalid, err,
+			"correct the pool's executor_command in Vespene; --dry-run shows what it makes"}
 	}
-	return result, err
+	if err != nil {
+		return t.failed(err)
+	}
+	return t
 }
 
-// stabilized returns the plan with a size as steady as the pool wants it, by what its past was.
-func (s *scaler) stabilized(ctx context.Context, p pool, planned plan, last lastRun, now time.Time) (plan, error) {
+// stabilized returns the plan with a size as steady as the pool of the turn wants it, by what its past was.
+func (s *scaler) stabilized(ctx context.Context, t turn, planned plan) (plan, error) {
 	var largest *int64
+	var err error
 	if window := planned.steady.scaleDown; window > 0 {
-		var err error
-		if largest, err = s.past.largest(ctx, p, now.Add(-window)); err != nil {
-			return planned, err
-		}
+		largest, err = s.past.largest(context.WithoutCancel(ctx), t.pool, t.now.Add(-window))
 	}
-	return planned.stabilized(last.previousSize, largest), nil
+	return planned.stabilized(t.last.previousSize, largest), err
 }
 
 // command returns what is to be run for a pool that is prepared.
 func (s *scaler) command(p pool, prepared preparation) (c command, err error) {
 	all := facts(p, *prepared.plan, prepared.previous)
-	c = command{argv: shellCommand(prepared.command), variables: environment(all), timeout: s.timeout, output: s.stream,
-		prefix: s.stream.Prefix(p.name)}
+	c = command{argv: []string{"/bin/sh", "-c", prepared.command}, variables: environment(all), timeout: s.timeout,
+		output: s.stream, prefix: s.stream.Prefix(p.name)}
 	if name := prepared.plan.executor; name != shell {
 		c.argv = []string{prepared.command}
 		if c.input, err = json.Marshal(told(all, toExecutor)); err != nil {
-			err = &failure{code: exitInvalid, err: fmt.Errorf("executor %s: %w", name, err),
-				hint: "correct the pool's settings in Vespene"}
+			err = fail(exitInvalid, "correct the pool's settings in Vespene", "executor %s: %w", name, err)
 		}
 	}
 	return c, err
@@ -401,22 +393,19 @@ func (s *scaler) inspect(ctx context.Context, name string, pools map[string]pool
 	if s.shared {
 		now = now.Add(p.clock)
 	}
-	i.pool, i.exists, i.now = p, exists, now
+	i.pool, i.exists = p, exists
 	if !exists {
 		i.pool.name, i.err = name, noPool(name)
-		return i
+	} else if i.summary, i.err = s.past.summary(ctx, p); i.err == nil {
+		i.turn = s.look(ctx, p)
 	}
-	if i.summary, i.err = s.past.summary(ctx, p); i.err != nil {
-		return i
+	if i.err == nil && i.plan != nil {
+		sized, err := s.stabilized(ctx, i.turn, *i.plan)
+		i.plan, i.err = &sized, err
 	}
-	t := s.look(ctx, p)
-	if t.outcome == "" {
-		sized, err := s.stabilized(ctx, p, *t.plan, t.last, t.now)
-		t.plan, t.err = &sized, err
+	if i.err != nil {
+		i.plan = nil
 	}
-	if t.err != nil {
-		t.plan = nil
-	}
-	i.turn, i.now = t, now
+	i.now = now
 	return i
 }

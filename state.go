@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -39,7 +40,7 @@ const systemUser = "vespene-autoscale"
 
 // schema: times are Unix milliseconds. A row whose ended is NULL belongs to a run that goes on or was killed.
 const schema = `
-CREATE TABLE evaluations (
+CREATE TABLE IF NOT EXISTS evaluations (
     id          INTEGER PRIMARY KEY,
     database    TEXT NOT NULL,
     pool_id     INTEGER NOT NULL,
@@ -58,10 +59,10 @@ CREATE TABLE evaluations (
     output      TEXT,             -- the end of what the command printed
     planned     INTEGER           -- the size before the steps that look back to it
 );
-CREATE INDEX evaluations_of_pool ON evaluations (database, pool_id);
-CREATE INDEX evaluations_scaled ON evaluations (database, pool_id) WHERE outcome = 'scaled';
-CREATE INDEX evaluations_open ON evaluations (database, pool_id) WHERE ended IS NULL;
-CREATE INDEX evaluations_started ON evaluations (started);`
+CREATE INDEX IF NOT EXISTS evaluations_of_pool ON evaluations (database, pool_id);
+CREATE INDEX IF NOT EXISTS evaluations_scaled ON evaluations (database, pool_id) WHERE outcome = 'scaled';
+CREATE INDEX IF NOT EXISTS evaluations_open ON evaluations (database, pool_id) WHERE ended IS NULL;
+CREATE INDEX IF NOT EXISTS evaluations_started ON evaluations (started);`
 
 // state is the open state file. One of a dry run cannot write.
 type state struct {
@@ -74,13 +75,6 @@ type state struct {
 type poolKey struct {
 	database string
 	id       int64
-}
-
-// row is one evaluation, as far as the next one of its pool asks.
-type row struct {
-	id, size                 int64
-	started, deadline, ended time.Time // ended is zero while it has no outcome
-	outcome                  string
 }
 
 // claim is what is recorded of an evaluation before its command starts.
@@ -106,11 +100,10 @@ func statePath(path string) (string, error) {
 	if path == "" {
 		directory, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
 		me, err := user.Current()
-		switch {
-		case directory != "":
-		case os.Geteuid() == 0 || err == nil && me.Username == systemUser:
+		isService := os.Geteuid() == 0 || err == nil && me.Username == systemUser
+		if directory == "" && isService {
 			directory = "/var/lib/vespene-autoscale"
-		default:
+		} else if directory == "" {
 			base := os.Getenv("XDG_STATE_HOME")
 			if home := os.Getenv("HOME"); !filepath.IsAbs(base) && home != "" {
 				base = filepath.Join(home, ".local/state")
@@ -123,10 +116,7 @@ func statePath(path string) (string, error) {
 		path = filepath.Join(directory, "state.db")
 	}
 	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", stateFailure(path, err)
-	}
-	return path, nil
+	return path, stateFailure(path, err)
 }
 
 // notRootInstead returns an error if root is about to write into the directory of another user's state file, since
@@ -154,38 +144,41 @@ func ownerOf(path string) string {
 
 // openState opens the state file, and makes it and its directory if they are missing.
 func openState(ctx context.Context, path string) (*state, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, stateFailure(path, err)
+	err := makeFile(path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path) // locks stand beside the file, by whatever name it is found
 	}
-	if info, err := os.Stat(path); err == nil {
-		if err := regular(info); err != nil {
-			return nil, stateFailure(path, err)
-		}
-	}
-	// Opened here first, since SQLite would fall back to reading what it may not write, and give a new file other
-	// rights; closed before SQLite opens it, since closing later would drop SQLite's own locks on it.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, stateFailure(path, err)
-	}
-	info, err := file.Stat()
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, stateFailure(path, err)
-	}
-	// Locks stand beside the file, by whatever name it is found.
-	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return nil, stateFailure(path, err)
 	}
 	// The log of changes stays when a run ends: a later run finds it, syncs less, and copies it into the file when it
 	// has grown to a megabyte.
-	s, empty, err := openSQLite(ctx, path, "mode=rw&_txlock=immediate&_pragma=wal_autocheckpoint(256)", info)
+	s, empty, err := openSQLite(ctx, path, "mode=rw&_pragma=wal_autocheckpoint(256)")
 	if empty {
-		if err := s.create(ctx); err != nil {
+		if err = s.create(ctx); err != nil {
 			s.close()
-			return nil, stateFailure(path, err)
+			s = nil
 		}
 	}
-	return s, err
+	return s, stateFailure(path, err)
+}
+
+// makeFile makes the file and its directory if they are missing. SQLite would fall back to reading what it may not
+// write, and give a new file other rights. It is closed before SQLite opens it, since closing later would drop SQLite's
+// own locks on it.
+func makeFile(path string) error {
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = regular(path)
+	}
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 // readState opens the state file without being able to write to it; it returns nil if nothing is recorded.
@@ -193,25 +186,18 @@ func readState(ctx context.Context, path string) (*state, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
-		return nil, nil
-	}
-	if err == nil {
-		err = regular(info)
-	}
-	if err != nil {
+	if err := regular(path); err != nil || isEmpty(path) {
 		return nil, stateFailure(path, err)
 	}
 	mode := "mode=ro"
 	if isEmpty(path+"-wal") && isEmpty(path+"-journal") {
 		mode += "&immutable=1" // else SQLite would make an empty log and its index, and need the right to
 	}
-	s, empty, err := openSQLite(ctx, path, mode, info)
+	s, empty, err := openSQLite(ctx, path, mode)
 	if empty { // its first run goes on, or was killed
 		return nil, s.close()
 	}
-	return s, err
+	return s, stateFailure(path, err)
 }
 
 // isEmpty tells whether there is nothing in a file, or no file.
@@ -220,9 +206,12 @@ func isEmpty(path string) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
 }
 
-// regular returns an error for what is no file that SQLite could write: a directory or, worse, a device.
-func regular(info os.FileInfo) error {
+// regular returns an error for what is there and no file that SQLite could write: a directory or, worse, a device.
+func regular(path string) error {
+	info, err := os.Stat(path)
 	switch {
+	case err != nil:
+		return nil
 	case info.IsDir():
 		return syscall.EISDIR
 	case !info.Mode().IsRegular():
@@ -233,106 +222,86 @@ func regular(info os.FileInfo) error {
 
 var errNotRegular = errors.New("it is no regular file")
 
-// openSQLite opens the file, and checks that it is a state file of ours, or empty and may become one.
-func openSQLite(ctx context.Context, path, options string, info os.FileInfo) (s *state, empty bool, err error) {
-	dsn := (&url.URL{Scheme: "file", Path: path}).String() + "?_busy_timeout=10000&_error_rc=1&" + options
-	db, err := sql.Open("sqlite", dsn)
+// openSQLite opens the file and checks, before anything is written to it, that it is a state file of ours, or empty and
+// may become one.
+func openSQLite(ctx context.Context, path, options string) (s *state, empty bool, err error) {
+	file, err := os.Stat(path)
 	if err != nil {
-		return nil, false, stateFailure(path, err)
+		return nil, false, err
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path}).String()+
+		"?_busy_timeout=10000&_error_rc=1&"+options)
+	if err != nil {
+		return nil, false, err
 	}
 	db.SetMaxOpenConns(1)
-	s = &state{db: db, path: path, file: info}
-	if empty, err = s.recognise(ctx); err != nil {
-		db.Close()
-		return nil, false, stateFailure(path, err)
-	}
-	return s, empty, nil
-}
-
-// recognise checks what kind of SQLite file this is, before anything is written to it.
-func (s *state) recognise(ctx context.Context) (empty bool, err error) {
 	var application, version, tables int
-	row := s.db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
-		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`)
-	if err := row.Scan(&application, &version, &tables); err != nil {
-		return false, err
-	}
-	age := "a newer"
-	if version < schemaVersion {
-		age = "an older"
-	}
+	err = db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
+		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).
+		Scan(&application, &version, &tables)
+	empty = application == 0 && version == 0 && tables == 0
 	switch {
-	case application == applicationID && version == schemaVersion:
-		return false, nil
-	case application == applicationID:
-		return false, &failure{code: exitState, hint: "run that version",
-			err: fmt.Errorf("it was written by %s version of this program (schema %d, this one knows %d)",
-				age, version, schemaVersion)}
-	case application != 0 || version != 0 || tables != 0:
-		return false, &failure{code: exitState, hint: "name another file with --state",
-			err: errors.New("it is a SQLite database of something else")}
+	case err != nil || empty:
+	case application != applicationID:
+		err = fail(exitState, "name another file with --state", "it is a SQLite database of something else")
+	case version != schemaVersion:
+		age := "a newer"
+		if version < schemaVersion {
+			age = "an older"
+		}
+		err = fail(exitState, "run that version", "it was written by %s version of this program (schema %d, this one "+
+			"knows %d)", age, version, schemaVersion)
 	}
-	return true, nil
+	if err != nil {
+		db.Close()
+		return nil, false, err
+	}
+	return &state{db, path, file}, empty, nil
 }
 
 // create makes the tables in an empty file. Several first runs may do so at once: one does, the others find it done.
 func (s *state) create(ctx context.Context) error {
-	if _, err := s.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
-		return err
-	}
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var tables int
-	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil || tables > 0 {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;%s",
-		applicationID, schemaVersion, schema))
-	if err != nil {
-		return err
-	}
-	return tx.Commit()
+	_, err := s.db.ExecContext(ctx, fmt.Sprintf(`PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;
+		PRAGMA application_id = %d; PRAGMA user_version = %d;%s COMMIT`, applicationID, schemaVersion, schema))
+	return err
 }
 
 func (s *state) close() error { return s.db.Close() }
 
-// lastRun returns what a pool's past means for its next evaluation, and the rows that say so, the newest last: the last
-// that ended, the last that scaled, and those without an outcome.
-func (s *state) lastRun(ctx context.Context, key poolKey) (last lastRun, all []row, err error) {
+// each calls scan for each row of an answer. Of a state that does not exist there are none.
+func (s *state) each(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
 	if s == nil {
-		return last, nil, nil
+		return nil
 	}
-	rows, err := s.db.QueryContext(ctx, `
-		SELECT id, size, started, deadline, ended, coalesce(outcome, '') FROM evaluations
-		WHERE id = (SELECT id FROM evaluations WHERE database = $1 AND pool_id = $2 AND ended IS NOT NULL
-		            ORDER BY id DESC LIMIT 1)
-		   OR id = (SELECT id FROM evaluations WHERE database = $1 AND pool_id = $2 AND outcome = 'scaled'
-		            ORDER BY id DESC LIMIT 1)
-		   OR database = $1 AND pool_id = $2 AND ended IS NULL
-		ORDER BY id`, key.database, key.id)
+	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return last, nil, stateFailure(s.path, err)
+		return stateFailure(s.path, err)
 	}
 	defer rows.Close()
-	for rows.Next() {
-		var r row
-		err := rows.Scan(&r.id, &r.size, millis{&r.started}, millis{&r.deadline}, millis{&r.ended}, &r.outcome)
-		if err != nil {
-			return last, nil, stateFailure(s.path, err)
-		}
-		all = append(all, r)
-		if last.open = last.open || r.ended.IsZero(); r.ended.IsZero() {
+	for err == nil && rows.Next() {
+		err = scan(rows)
+	}
+	return stateFailure(s.path, cmp.Or(err, rows.Err()))
+}
+
+// lastRun returns what a pool's past means for its next evaluation, and the evaluations that say so, the newest last:
+// the last that ended, the last that scaled, and those without an outcome.
+func (s *state) lastRun(ctx context.Context, key poolKey) (last lastRun, all []evaluation, err error) {
+	all, err = s.evaluations(ctx, false, `
+		id = (SELECT max(id) FROM evaluations WHERE database = $1 AND pool_id = $2 AND ended IS NOT NULL)
+		OR id = (SELECT max(id) FROM evaluations WHERE database = $1 AND pool_id = $2 AND outcome = 'scaled')
+		OR database = $1 AND pool_id = $2 AND ended IS NULL ORDER BY id`, key.database, key.id)
+	for _, e := range all {
+		if e.ended.IsZero() {
+			last.open = true
 			continue
 		}
-		last.last = nextInterval(r.outcome, r.started, r.ended)
-		if r.outcome == scaled {
-			last.previousSize = &r.size
+		last.last = nextInterval(e.outcome.outcome, e.started, e.ended)
+		if e.outcome.outcome == scaled {
+			last.previousSize = &e.size
 		}
 	}
-	return last, all, stateFailure(s.path, rows.Err())
+	return last, all, err
 }
 
 // millis scans a time that is kept as Unix milliseconds; NULL is zero.
@@ -350,8 +319,14 @@ func (m millis) Scan(value any) error {
 // lastRuns returns the same for all pools of a database whose last evaluation scaled, by their ids. That is all that
 // most runs need, in one statement, which takes a step in an index for each pool, however many evaluations it has.
 func (s *state) lastRuns(ctx context.Context, database string) (map[int64]lastRun, error) {
-	rows, err := s.db.QueryContext(ctx, `
-		WITH RECURSIVE newest(id, pool_id) AS (
+	all := make(map[int64]lastRun)
+	err := s.each(ctx, func(rows *sql.Rows) error {
+		var pool, size int64
+		var started, ended time.Time
+		err := rows.Scan(&pool, millis{&started}, millis{&ended}, &size)
+		all[pool] = lastRun{last: nextInterval(scaled, started, ended), previousSize: &size}
+		return err
+	}, `WITH RECURSIVE newest(id, pool_id) AS (
 			SELECT * FROM (SELECT id, pool_id FROM evaluations WHERE database = $1
 			               ORDER BY pool_id DESC, id DESC LIMIT 1)
 			UNION ALL
@@ -361,26 +336,14 @@ func (s *state) lastRuns(ctx context.Context, database string) (map[int64]lastRu
 		SELECT e.pool_id, e.started, e.ended, e.size FROM newest CROSS JOIN evaluations e
 		WHERE e.id = newest.id AND e.outcome = 'scaled'
 		AND e.pool_id NOT IN (SELECT pool_id FROM evaluations WHERE database = $1 AND ended IS NULL)`, database)
-	if err != nil {
-		return nil, stateFailure(s.path, err)
-	}
-	defer rows.Close()
-	all := make(map[int64]lastRun)
-	for rows.Next() {
-		var pool, size int64
-		var started, ended time.Time
-		if err := rows.Scan(&pool, millis{&started}, millis{&ended}, &size); err != nil {
-			return nil, stateFailure(s.path, err)
-		}
-		all[pool] = lastRun{last: nextInterval(scaled, started, ended), previousSize: &size}
-	}
-	return all, stateFailure(s.path, rows.Err())
+	return all, err
 }
 
-// evaluation is one evaluation, as it is shown.
+// evaluation is one evaluation, as it is recorded.
 type evaluation struct {
+	id                                int64
 	database, pool                    string
-	started                           time.Time
+	started, deadline                 time.Time
 	forced                            bool
 	queued, running, size, queuedSize int64
 	outcome                           // its time is zero while it goes on, and if its run was killed
@@ -390,10 +353,7 @@ type evaluation struct {
 // those are given; without what their commands printed, which is most of it, unless it is asked for.
 func (s *state) history(ctx context.Context, database string, pools []string, since time.Time, output bool) (
 	[]evaluation, error) {
-	named, err := json.Marshal(pools)
-	if err != nil {
-		return nil, stateFailure(s.path, err)
-	}
+	named, _ := json.Marshal(pools) // texts always have JSON
 	return s.evaluations(ctx, output, `started >= $1 AND ($2 = '' OR database = $2)
 		AND ($3 OR pool IN (SELECT value FROM json_each($4))) ORDER BY started, id`,
 		since.UnixMilli(), database, len(pools) == 0, string(named))
@@ -401,12 +361,10 @@ func (s *state) history(ctx context.Context, database string, pools []string, si
 
 // largest returns the largest size that was planned for a pool since then, before the steps, or nil.
 func (s *state) largest(ctx context.Context, key poolKey, since time.Time) (size *int64, err error) {
-	if s == nil {
-		return nil, nil
-	}
-	row := s.db.QueryRowContext(ctx, `SELECT max(coalesce(planned, size)) FROM evaluations
-		WHERE database = $1 AND pool_id = $2 AND started >= $3`, key.database, key.id, since.UnixMilli())
-	return size, stateFailure(s.path, row.Scan(&size))
+	err = s.each(ctx, func(rows *sql.Rows) error { return rows.Scan(&size) },
+		"SELECT max(coalesce(planned, size)) FROM evaluations WHERE database = $1 AND pool_id = $2 AND started >= $3",
+		key.database, key.id, since.UnixMilli())
+	return size, err
 }
 
 // summary is what the metrics and status say of a pool's past.
@@ -419,21 +377,18 @@ type summary struct {
 
 // summary returns the summary of a pool's past.
 func (s *state) summary(ctx context.Context, key poolKey) (summary, error) {
-	if s == nil {
-		return summary{}, nil
-	}
 	newest, err := s.evaluations(ctx, false, "database = $1 AND pool_id = $2 ORDER BY id DESC LIMIT 1",
 		key.database, key.id)
 	if err != nil || len(newest) == 0 {
 		return summary{}, err
 	}
 	result := summary{newest: &newest[0], isWhole: true, failures: new(int64)}
-	row := s.db.QueryRowContext(ctx, `
+	err = s.each(ctx, func(rows *sql.Rows) error { return rows.Scan(millis{&result.scaled}, result.failures) }, `
 		WITH last AS (SELECT id, started FROM evaluations WHERE database = $1 AND pool_id = $2 AND outcome = 'scaled'
 		              ORDER BY id DESC LIMIT 1)
 		SELECT (SELECT started FROM last), (SELECT count(*) FROM evaluations WHERE database = $1 AND pool_id = $2
 			AND id > coalesce((SELECT id FROM last), 0) AND ended IS NOT NULL)`, key.database, key.id)
-	return result, stateFailure(s.path, row.Scan(millis{&result.scaled}, result.failures))
+	return result, err
 }
 
 // evaluations returns the rows that a condition chooses and puts into order, with what their commands printed or
@@ -444,62 +399,52 @@ func (s *state) evaluations(ctx context.Context, output bool, condition string, 
 	if output {
 		printed = "coalesce(output, '')"
 	}
-	rows, err := s.db.QueryContext(ctx, `SELECT database, pool, started, forced, queued, running, size, queued_size,
-		ended, coalesce(outcome, ''), exit_code, coalesce(error, ''), `+printed+`
-		FROM evaluations WHERE `+condition, args...)
-	if err != nil {
-		return nil, stateFailure(s.path, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = s.each(ctx, func(rows *sql.Rows) error {
 		var e evaluation
-		if err := rows.Scan(&e.database, &e.pool, millis{&e.started}, &e.forced, &e.queued, &e.running, &e.size,
-			&e.queuedSize, millis{&e.ended}, &e.outcome.outcome, &e.exitCode, &e.err, &e.output); err != nil {
-			return nil, stateFailure(s.path, err)
-		}
+		err := rows.Scan(&e.id, &e.database, &e.pool, millis{&e.started}, millis{&e.deadline}, &e.forced, &e.queued,
+			&e.running, &e.size, &e.queuedSize, millis{&e.ended}, &e.outcome.outcome, &e.exitCode, &e.err, &e.output)
 		all = append(all, e)
+		return err
+	}, `SELECT id, database, pool, started, deadline, forced, queued, running, size, queued_size, ended,
+		coalesce(outcome, ''), exit_code, coalesce(error, ''), `+printed+` FROM evaluations WHERE `+condition, args...)
+	return all, err
+}
+
+// write changes the file, if it still has its name: SQLite would go on writing into one that has not.
+func (s *state) write(ctx context.Context, statement string, args ...any) (result sql.Result, err error) {
+	now, err := os.Stat(s.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, s.file) {
+		err = fail(exitState, "see who does that; the next run starts a new one, in which every pool is due",
+			"it was removed or replaced since it was opened")
 	}
-	return all, stateFailure(s.path, rows.Err())
+	if err == nil {
+		result, err = s.db.ExecContext(ctx, statement, args...)
+	}
+	return result, stateFailure(s.path, err)
 }
 
 // claim records that an evaluation begins, and returns its id; when it returns, the row is on the disk.
 func (s *state) claim(ctx context.Context, key poolKey, c claim) (id int64, err error) {
-	if err := s.inPlace(); err != nil {
-		return 0, err
-	}
-	result, err := s.db.ExecContext(ctx, `PRAGMA synchronous = FULL; INSERT INTO evaluations
+	result, err := s.write(ctx, `PRAGMA synchronous = FULL; INSERT INTO evaluations
 		(database, pool_id, pool, started, deadline, forced, queued, running, size, queued_size, planned)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		key.database, key.id, c.pool, c.started.UnixMilli(), c.deadline.UnixMilli(), c.forced,
 		c.plan.queued, c.plan.running, c.plan.size, c.plan.queuedSize, c.plan.planned)
 	if err != nil {
-		return 0, stateFailure(s.path, err)
+		return 0, err
 	}
 	id, err = result.LastInsertId()
 	return id, stateFailure(s.path, err)
 }
 
-// inPlace checks that the file still has its name: SQLite would go on writing into one that has not.
-func (s *state) inPlace() error {
-	now, err := os.Stat(s.path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, s.file) {
-		err = &failure{code: exitState, err: errors.New("it was removed or replaced since it was opened"),
-			hint: "see who does that; the next run starts a new one, in which every pool is due"}
-	}
-	return stateFailure(s.path, err)
-}
-
 // complete records how the evaluation with that id ended. It is not synced: if a power cut undoes it, the next run
 // finds a killed one.
 func (s *state) complete(ctx context.Context, id int64, o outcome) error {
-	if err := s.inPlace(); err != nil {
-		return err
-	}
-	result, err := s.db.ExecContext(ctx, `PRAGMA synchronous = NORMAL; UPDATE evaluations
+	result, err := s.write(ctx, `PRAGMA synchronous = NORMAL; UPDATE evaluations
 		SET ended = ?, outcome = ?, exit_code = ?, error = nullif(?, ''), output = ? WHERE id = ? AND ended IS NULL`,
 		o.ended.UnixMilli(), o.outcome, o.exitCode, o.err, o.output, id)
 	if err != nil {
-		return stateFailure(s.path, err)
+		return err
 	}
 	if n, err := result.RowsAffected(); err != nil || n != 1 {
 		return stateFailure(s.path, fmt.Errorf("evaluation %d is not there, or has an outcome already", id))
@@ -511,7 +456,7 @@ func (s *state) complete(ctx context.Context, id int64, o outcome) error {
 // the next run needs. When it has taken as long as limit, it leaves the rest to the next run.
 func (s *state) prune(ctx context.Context, now time.Time, limit time.Duration) error {
 	begun := time.Now()
-	for removed := int64(0); removed < pruneMost; {
+	for range pruneMost / pruneStep {
 		result, err := s.db.ExecContext(ctx, `PRAGMA synchronous = NORMAL; DELETE FROM evaluations WHERE id IN (
 			SELECT old.id FROM evaluations old
 			WHERE old.started < ? AND old.ended IS NOT NULL AND EXISTS (
@@ -522,8 +467,7 @@ func (s *state) prune(ctx context.Context, now time.Time, limit time.Duration) e
 		if err != nil {
 			return stateFailure(s.path, err)
 		}
-		n, err := result.RowsAffected()
-		if removed += n; err != nil || n < pruneStep || time.Since(begun) >= limit {
+		if n, err := result.RowsAffected(); err != nil || n < pruneStep || time.Since(begun) >= limit {
 			return stateFailure(s.path, err)
 		}
 	}
@@ -535,38 +479,36 @@ func stateFailure(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var named *fs.PathError
-	if errors.As(err, &named) && named.Path == path {
+	if named, is := errors.AsType[*fs.PathError](err); is && named.Path == path {
 		err = named.Err // which would name it again
 	}
-	f := &failure{code: exitState, err: fmt.Errorf("state %s: %w", path, err), hint: hintOf(err)}
-	code := 0
-	if e := (*sqlite.Error)(nil); errors.As(err, &e) {
+	hint, code := hintOf(err), 0
+	if e, is := errors.AsType[*sqlite.Error](err); is {
 		code = e.Code()
 	}
 	switch {
-	case f.hint != "":
+	case hint != "":
 	case code == sqlite3.SQLITE_READONLY_ROLLBACK:
-		f.hint = "the run that made it was killed: run vespene-autoscale once as its user, who can write to it"
+		hint = "the run that made it was killed: run vespene-autoscale once as its user, who can write to it"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), code&0xff == sqlite3.SQLITE_READONLY:
-		f.hint = "make the file and its directory writable for the user of this run, or name another file with --state"
+		hint = "make the file and its directory writable for the user of this run, or name another file with --state"
 	case code&0xff == sqlite3.SQLITE_CORRUPT, code&0xff == sqlite3.SQLITE_NOTADB:
-		f.hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
+		hint = "move the file away and keep it for a look; the next run starts a new one, in which every pool is due"
 	case code&0xff == sqlite3.SQLITE_CANTOPEN:
-		f.hint = "its log (-wal) lacks the index, which takes the right to write to the directory: run this as its " +
+		hint = "its log (-wal) lacks the index, which takes the right to write to the directory: run this as its " +
 			"owner"
 	case errors.Is(err, syscall.ENOSPC), code&0xff == sqlite3.SQLITE_FULL:
-		f.hint = "make room on its file system"
+		hint = "make room on its file system"
 	case code&0xff == sqlite3.SQLITE_IOERR:
-		f.hint = "see that its file system has room, takes locks and is not damaged, or name another file with --state"
+		hint = "see that its file system has room, takes locks and is not damaged, or name another file with --state"
 	case code&0xff == sqlite3.SQLITE_BUSY:
-		f.hint = "another program has it open and writes: end that (sudo fuser -v " + path +
+		hint = "another program has it open and writes: end that (sudo fuser -v " + path +
 			"), or name another file with --state"
 	case errors.Is(err, errNotRegular), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR),
 		errors.Is(err, fs.ErrNotExist):
-		f.hint = "name a file in a directory that exists or can be made, with --state"
+		hint = "name a file in a directory that exists or can be made, with --state"
 	default:
-		f.hint = "see to what it names, or name another file with --state"
+		hint = "see to what it names, or name another file with --state"
 	}
-	return f
+	return fail(exitState, hint, "state %s: %w", path, err)
 }
