@@ -337,10 +337,11 @@ func TestConstantMemory(t *testing.T) {
 			state := newState(t)
 			cmd, _, _ := program(t, "--database", onePool(t, command), "--state", state)
 			cmd.Stderr = nil // /dev/null
+			read := peakMemory(t, cmd)
 			if code := exitOf(t, cmd.Run()); code != 0 {
 				t.Fatalf("exit %d", code)
 			}
-			peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+			peak := read()
 			t.Logf("peak %d MiB", peak)
 			if peak >= 64 && !raceDetector {
 				t.Errorf("peak memory %d MiB, want less than 64", peak)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // onThisHost is main on a host whose clock is ahead by $TEST_CLOCK, or by a minute and a second from when the file
-// $TEST_LEAP exists, or has stopped at $TEST_NOW.
+// $TEST_LEAP exists, or has stopped at $TEST_NOW. $TEST_PEAK is for peakMemory.
 func onThisHost() {
 	if now, err := time.Parse(time.RFC3339, os.Getenv("TEST_NOW")); err == nil {
 		clock = func() time.Time { return now }
@@ -47,7 +48,27 @@ func onThisHost() {
 			return time.Now().Add(61 * time.Second)
 		}
 	}
-	main()
+	code := run(os.Args, os.Stdout, os.Stderr)
+	if file := os.Getenv("TEST_PEAK"); file != "" {
+		status, _ := os.ReadFile("/proc/self/status")
+		os.WriteFile(file, status, 0o600)
+	}
+	os.Exit(code)
+}
+
+// peakMemory has the program write how much memory it took at most, and returns what reads that, in MiB, when it has
+// ended. wait4 would tell of the tests' own memory, too, out of which the program was started.
+func peakMemory(t *testing.T, cmd *exec.Cmd) (peak func() int) {
+	file := filepath.Join(t.TempDir(), "status")
+	cmd.Env = append(cmd.Env, "TEST_PEAK="+file)
+	return func() int {
+		kibibytes := 0
+		_, after, _ := strings.Cut(string(contentOf(t, file)), "VmHWM:")
+		if _, err := fmt.Sscan(after, &kibibytes); err != nil {
+			t.Fatal(err)
+		}
+		return kibibytes >> 10
+	}
 }
 
 // withCluster runs the tests in a clean environment, and stops the PostgreSQL cluster that they may have made.

@@ -182,6 +182,7 @@ func TestBadPlugins(t *testing.T) {
 			cmd, stdout, stderr := program(t, "--database", pluginPools(t, "p", "e"), "--state", state,
 				"--output", "json",
 				"--planner", "p="+test.planner, "--executor", "e="+test.executor)
+			peak := peakMemory(t, cmd)
 			code := exitOf(t, cmd.Run())
 			all := ran{stdout: stdout.String()}.records(t)
 			message, _ := all[0]["error"].(string)
@@ -193,10 +194,10 @@ func TestBadPlugins(t *testing.T) {
 			if got := evaluations(t, state); len(got) != 1 {
 				t.Errorf("recorded %+v, want the other pool", got)
 			}
-			if peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10; peak >= 64 && !raceDetector {
+			if peak := peak(); peak >= 64 && !raceDetector {
 				t.Errorf("peak memory %d MiB", peak)
 			}
-			if took := time.Since(begun); took > 45*time.Second {
+			if took := time.Since(begun); took > 5*time.Minute { // of ten
 				t.Errorf("took %v", took)
 			}
 		})
