@@ -327,6 +327,14 @@ func newPool(places map[string]int, row []any) (pool, error) {
 			errNotVespene, p.columns.get("id"), p.columns.get("name"), p.columns.get("autoscaling_enabled"))
 	}
 	// Of a pool without builds all counts are NULL, and so are the ages of builds that have no time.
+	odd := slices.IndexFunc(counts, func(n any) bool {
+		_, isCount := n.(int64)
+		_, isAge := n.(float64)
+		return n != nil && !isCount && !isAge
+	})
+	if odd >= 0 {
+		return pool{}, fmt.Errorf("%w: a count of builds is %v", errNotVespene, counts[odd])
+	}
 	number := func(i int) int64 { n, _ := counts[i].(int64); return n }
 	staleBuilds := func(i int) stale {
 		seconds, _ := counts[i+1].(float64)

@@ -211,6 +211,7 @@ func (e *sharedEvaluator) claim(ctx context.Context, c claim) (err error) {
 		return err
 	}
 	if err = e.shared.exec(ctx, "SELECT 1"); err == nil {
+		c.deadline = c.deadline.Add(clock().Sub(e.began)) // what has passed is not the command's time
 		err = e.evaluator.claim(ctx, c)
 	}
 	if err == nil {

@@ -325,7 +325,9 @@ func (s *scaler) prepare(ctx context.Context, t turn) turn {
 	if name := planned.planner; name != stock {
 		a, err := askPlanner(ctx, name, s.plugins.planners[name], facts(p, planned, previous), s.stream,
 			s.stream.Prefix(p.name))
-		if err != nil {
+		if err != nil && ctx.Err() != nil { // the signal that ends the run reached the program, too
+			return t.failed(err).ended(interrupted)
+		} else if err != nil {
 			return t.failed(err)
 		}
 		planned = planned.answered(a)

@@ -39,7 +39,7 @@ func QuerySQLite(ctx context.Context, path string, limit time.Duration, into *Ro
 	case !info.Mode().IsRegular():
 		return ErrNoFile
 	}
-	isScript, file := strings.HasSuffix(path, ".sql"), "file::memory:?"
+	isScript, file, before := strings.HasSuffix(path, ".sql"), "file::memory:?", stamp(path)
 	if !isScript {
 		file = (&url.URL{Scheme: "file", Path: path}).String() + "?_busy_timeout=5000&" + readOnly(path)
 	}
@@ -72,11 +72,31 @@ func QuerySQLite(ctx context.Context, path string, limit time.Duration, into *Ro
 		return err
 	}
 	defer answer.Close()
-	return takeSQLite(answer, into)
+	err = takeSQLite(answer, into)
+	if strings.Contains(file, immutable) && stamp(path) != before {
+		return ErrChanged
+	}
+	return err
 }
 
+// ErrChanged is that a file was written to while it was read without locks.
+var ErrChanged = errors.New("it was written to while it was read: run again")
+
+// stamp changes with a file and its write-ahead log.
+func stamp(path string) (stamp string) {
+	for _, file := range []string{path, path + "-wal"} {
+		if info, err := os.Stat(file); err == nil {
+			stamp += fmt.Sprintln(file, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return stamp
+}
+
+const immutable = "immutable=1"
+
 // readOnly returns the options with which SQLite writes neither to a file nor to what stands beside it. A file with a
-// write-ahead log is open nowhere, and does not change, while there is no log.
+// write-ahead log is open nowhere while there is no log; SQLite takes no locks on it then, and the caller sees whether
+// it changes.
 func readOnly(path string) string {
 	header := make([]byte, 19) // its last byte says how the file is written: 2 is by a write-ahead log
 	if file, err := os.Open(path); err == nil {
@@ -84,7 +104,7 @@ func readOnly(path string) string {
 		file.Close()
 	}
 	if _, err := os.Stat(path + "-wal"); header[18] == 2 && errors.Is(err, fs.ErrNotExist) {
-		return "mode=ro&immutable=1"
+		return "mode=ro&" + immutable
 	}
 	return "mode=ro&readonly_shm=1"
 }

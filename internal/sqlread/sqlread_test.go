@@ -3,9 +3,13 @@ package sqlread
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"io"
 	"math"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -73,6 +77,32 @@ func TestRows(t *testing.T) {
 	}
 	if want := [][]any{{0}, {1}, {2}}; !reflect.DeepEqual(all.Values, want) || one.Values != nil || each != 3 {
 		t.Errorf("%v, %v, %d", all.Values, one.Values, each)
+	}
+}
+
+// TestChangedMeanwhile: a file with a write-ahead log that nobody has open is read without locks. If it is written to
+// meanwhile, what was read is no answer.
+func TestChangedMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vespene.db")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(wal)")
+	if err == nil {
+		_, err = db.Exec("CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1)")
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	read := func(each func([]any) error) error {
+		return QuerySQLite(t.Context(), path, NoLimit, &Rows{Each: each}, "SELECT x FROM t")
+	}
+	if err := read(func([]any) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	hour := time.Now().Add(time.Hour)
+	if err := read(func([]any) error { return os.Chtimes(path, hour, hour) }); !errors.Is(err, ErrChanged) {
+		t.Errorf("%v, want %v", err, ErrChanged)
+	}
+	if err := read(func([]any) error { return os.WriteFile(path+"-wal", nil, 0o600) }); !errors.Is(err, ErrChanged) {
+		t.Errorf("%v, want %v", err, ErrChanged)
 	}
 }
 
