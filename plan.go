@@ -170,6 +170,11 @@ const (
 	staleBuilds      = "stale_builds"
 )
 
+// isSteadiness tells whether a setting is a key of the object "autoscaling" in the pool's variables.
+func isSteadiness(name string) bool {
+	return slices.Contains([]string{scaleDownMinutes, maxStepUp, maxStepDown, scheduleKey, staleBuilds}, name)
+}
+
 // needsHistory returns the first key that looks back to earlier evaluations, or "".
 func (s steadiness) needsHistory() string {
 	switch {

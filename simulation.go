@@ -419,11 +419,6 @@ func writeRecommendation(o *term.Output, r recommendation) {
 	o.Table(figures(columns)[:costAndWait])
 }
 
-// isSteadiness tells whether a setting is a key of the object "autoscaling" in the pool's variables.
-func isSteadiness(name string) bool {
-	return slices.Contains([]string{scaleDownMinutes, maxStepUp, maxStepDown, scheduleKey, staleBuilds}, name)
-}
-
 // autoscalingOf is the object "autoscaling" with those of the settings that belong in it.
 func autoscalingOf(settings map[string]any) string {
 	object := maps.Clone(settings)
